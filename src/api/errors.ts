@@ -1,0 +1,61 @@
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import type { Failure, FailureReason } from "../engine/failure.ts";
+
+/**
+ * The one table of everything that can go wrong at the boundary: which status each reason becomes, and when a retry makes
+ * sense (google.rpc.RetryInfo).
+ */
+const table: Record<FailureReason, { code: Code; retryMs?: number }> = {
+  INVALID_ARGUMENT: { code: Code.InvalidArgument },
+  QUEUE_FULL: { code: Code.ResourceExhausted, retryMs: 5_000 },
+  TENANT_QUEUE_FULL: { code: Code.ResourceExhausted, retryMs: 5_000 },
+  DRAINING: { code: Code.Unavailable, retryMs: 1_000 },
+  LEASE_EXPIRED: { code: Code.NotFound },
+  STALE_TOKEN: { code: Code.FailedPrecondition },
+  TICKET_NOT_FOUND: { code: Code.NotFound },
+  TICKET_CANCELLED: { code: Code.Canceled },
+  PROCESS_NOT_FOUND: { code: Code.NotFound },
+  PROCESS_ATTACHED: { code: Code.AlreadyExists },
+  NO_MEASUREMENT: { code: Code.Unavailable, retryMs: 1_000 },
+  MONITOR_UNAVAILABLE: { code: Code.FailedPrecondition },
+  PLUGIN_NOT_FOUND: { code: Code.NotFound },
+  PLUGIN_DISABLED: { code: Code.FailedPrecondition },
+  REGISTER_NOT_ALLOWED: { code: Code.PermissionDenied },
+  NOT_A_WORKER: { code: Code.FailedPrecondition },
+  WORKER_MODE_UNSUPPORTED: { code: Code.Unimplemented },
+  NOT_ADMITTED: { code: Code.FailedPrecondition },
+  EXECUTION_FAILED: { code: Code.Aborted },
+  EXECUTION_NOT_FOUND: { code: Code.NotFound },
+  EXECUTION_CANCELLED: { code: Code.Canceled },
+  TOO_MANY_EXECUTIONS: { code: Code.ResourceExhausted, retryMs: 1_000 },
+};
+
+/** google.rpc.ErrorInfo.domain of every error. */
+export const errorDomain = "sluice";
+
+/** A detail of an error besides ErrorInfo, BadRequest and RetryInfo. */
+export interface ErrorDetail {
+  readonly desc: DescMessage;
+  readonly value: MessageInitShape<DescMessage>;
+}
+
+/** Turns a failure into the error that both doors send. */
+export function toConnectError(failure: Failure, extra: readonly ErrorDetail[] = []): ConnectError {
+  const { code, retryMs } = table[failure.reason];
+  const details: ErrorDetail[] = [
+    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason: failure.reason, domain: errorDomain, metadata: { ...failure.metadata } }) },
+  ];
+  if (failure.violations.length > 0) {
+    details.push({ desc: BadRequestSchema, value: create(BadRequestSchema, { fieldViolations: failure.violations.map((v) => ({ ...v })) }) });
+  }
+  if (retryMs !== undefined) {
+    const retryDelay = create(DurationSchema, { seconds: BigInt(Math.trunc(retryMs / 1000)), nanos: (retryMs % 1000) * 1_000_000 });
+    details.push({ desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay }) });
+  }
+  const error = new ConnectError(failure.message, code);
+  error.details = [...details, ...extra];
+  return error;
+}
