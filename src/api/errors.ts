@@ -46,13 +46,22 @@ export interface ErrorDetail {
 export function toConnectError(failure: Failure, extra: readonly ErrorDetail[] = []): ConnectError {
   const { code, retryMs } = table[failure.reason];
   const details: ErrorDetail[] = [
-    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason: failure.reason, domain: errorDomain, metadata: { ...failure.metadata } }) },
+    {
+      desc: ErrorInfoSchema,
+      value: create(ErrorInfoSchema, { reason: failure.reason, domain: errorDomain, metadata: { ...failure.metadata } }),
+    },
   ];
   if (failure.violations.length > 0) {
-    details.push({ desc: BadRequestSchema, value: create(BadRequestSchema, { fieldViolations: failure.violations.map((v) => ({ ...v })) }) });
+    details.push({
+      desc: BadRequestSchema,
+      value: create(BadRequestSchema, { fieldViolations: failure.violations.map((v) => ({ ...v })) }),
+    });
   }
   if (retryMs !== undefined) {
-    const retryDelay = create(DurationSchema, { seconds: BigInt(Math.trunc(retryMs / 1000)), nanos: (retryMs % 1000) * 1_000_000 });
+    const retryDelay = create(DurationSchema, {
+      seconds: BigInt(Math.trunc(retryMs / 1000)),
+      nanos: (retryMs % 1000) * 1_000_000,
+    });
     details.push({ desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay }) });
   }
   const error = new ConnectError(failure.message, code);

@@ -43,7 +43,12 @@ export class Failure extends Error {
   readonly metadata: Readonly<Record<string, string>>;
 
   /** @param message plain words: what happened, and what to do next where there is something to do. */
-  constructor(reason: FailureReason, message: string, metadata: Record<string, string> = {}, violations: readonly FieldViolation[] = []) {
+  constructor(
+    reason: FailureReason,
+    message: string,
+    metadata: Record<string, string> = {},
+    violations: readonly FieldViolation[] = [],
+  ) {
     super(message);
     this.name = "Failure";
     this.reason = reason;

@@ -86,6 +86,11 @@ export interface MachineSample {
   readonly simulated: boolean;
   /** Every GPU that was ever seen in this life, ascending index; one that no longer answers stays, as `lost`. */
   readonly gpus: readonly GpuSample[];
+  /**
+   * True when the source could not tell which GPUs there are (driver not loaded, tool missing), so that an empty `gpus` does not
+   * mean "no GPU". A request for a GPU then waits instead of being told that it can never fit.
+   */
+  readonly gpusUnknown?: boolean;
   readonly host?: HostSample;
   /**
    * The newest process list whose reading was finished before every memory figure in `gpus` was taken. The order matters: a

@@ -1,0 +1,270 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Duration, DurationSchema, type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
+import {
+  Hold as HoldProto,
+  type Lease,
+  LeaseEnd as LeaseEndProto,
+  LeaseSchema,
+  LeaseState,
+  ReasonCode as ReasonCodeProto,
+  type Reason as ReasonProto,
+  ReasonSchema,
+  type Refusal as RefusalProto,
+  RefusalSchema,
+  type ResourceRequirements,
+  ResourceRequirementsSchema,
+  type Workload as WorkloadProto,
+  WorkloadSchema,
+} from "#gen/sluice/v1/types_pb.js";
+import type { FieldViolation } from "../engine/failure.ts";
+import type { Mib, Millis } from "../engine/sample.ts";
+import type { LargestFit, LeaseEnd, LeaseView, Reason, ReasonCode, Refusal, Requirements, Workload } from "../engine/types.ts";
+import { duration, text, wholeNumber } from "./fields.ts";
+
+/** Proto ⇄ domain, nothing else. What comes in is checked field by field; what goes out is already true. */
+
+/** 16 TiB: beyond any machine, and small enough that sums stay exact and fit the wire. */
+const maxMb = 16_777_216;
+const maxGpus = 64;
+const maxLabels = 64;
+const dayMs = 86_400_000;
+
+/** Longest duration that a caller may name: 366 days. */
+export const maxDurationMs = 366 * dayMs;
+
+const uuidForm = /^[A-Za-z0-9][A-Za-z0-9/:._-]{0,127}$/;
+
+/** Checks and converts what a request needs. `path` is where it stands in the request, such as `workload.resources`. */
+export function requirementsFromProto(
+  m: ResourceRequirements | undefined,
+  path: string,
+  violations: FieldViolation[],
+): Requirements {
+  if (m === undefined) {
+    violations.push({ field: path, description: "is required" });
+    return { gpuCount: 0, vramMb: 0, ramMb: 0, gpuUuids: [], exclusive: false };
+  }
+  const vramMb = wholeNumber(m.minGpuVramMb, `${path}.min_gpu_vram_mb`, 0, maxMb, violations);
+  const ramMb = wholeNumber(m.minSystemRamMb, `${path}.min_system_ram_mb`, 0, maxMb, violations);
+  const count = wholeNumber(m.gpuCount, `${path}.gpu_count`, 0, maxGpus, violations);
+  if (!m.requiresGpu) {
+    const needsGpu = (field: string) =>
+      violations.push({ field: `${path}.${field}`, description: "needs requires_gpu to be true" });
+    if (m.minGpuVramMb > 0) needsGpu("min_gpu_vram_mb");
+    if (m.gpuCount > 0) needsGpu("gpu_count");
+    if (m.gpuUuids.length > 0) needsGpu("gpu_uuids");
+    if (m.exclusiveGpu) needsGpu("exclusive_gpu");
+  }
+  return {
+    gpuCount: m.requiresGpu ? Math.max(1, count) : 0,
+    vramMb,
+    ramMb,
+    gpuUuids: uuidsFromProto(m.gpuUuids, `${path}.gpu_uuids`, Math.max(1, count), violations),
+    exclusive: m.exclusiveGpu,
+  };
+}
+
+function uuidsFromProto(uuids: readonly string[], field: string, count: number, violations: FieldViolation[]): string[] {
+  if (uuids.length > maxGpus) {
+    violations.push({ field, description: `must have at most ${maxGpus} entries, got ${uuids.length}` });
+    return [];
+  }
+  for (const [i, uuid] of uuids.entries()) {
+    if (!uuidForm.test(uuid)) {
+      violations.push({
+        field: `${field}[${i}]`,
+        description: "must be a GPU UUID as nvidia-smi -L prints it (GPU-… or MIG-…), at most 128 characters",
+      });
+    }
+  }
+  const distinct = [...new Set(uuids)];
+  if (uuids.length > 0 && distinct.length < count) {
+    violations.push({ field, description: `must name at least gpu_count (${count}) different GPUs, got ${distinct.length}` });
+  }
+  return distinct;
+}
+
+export function requirementsToProto(r: Requirements): ResourceRequirements {
+  return create(ResourceRequirementsSchema, {
+    requiresGpu: r.gpuCount > 0,
+    minGpuVramMb: r.vramMb,
+    minSystemRamMb: r.ramMb,
+    gpuCount: r.gpuCount,
+    gpuUuids: [...r.gpuUuids],
+    exclusiveGpu: r.exclusive,
+  });
+}
+
+/** Checks and converts a workload. `path` is where it stands in the request. */
+export function workloadFromProto(m: WorkloadProto | undefined, path: string, violations: FieldViolation[]): Workload {
+  if (m === undefined) {
+    violations.push({ field: path, description: "is required" });
+    return {
+      name: "",
+      requirements: requirementsFromProto(create(ResourceRequirementsSchema), path, []),
+      tenant: "",
+      priority: 0,
+      labels: {},
+    };
+  }
+  const expected = duration(m.expectedDuration, `${path}.expected_duration`, 1, maxDurationMs, violations);
+  return {
+    name: text(m.name, `${path}.name`, 256, violations) || "unnamed",
+    requirements: requirementsFromProto(m.resources, `${path}.resources`, violations),
+    tenant: tenantFromProto(m.tenant, `${path}.tenant`, violations),
+    priority: priorityFromProto(m.priority, `${path}.priority`, violations),
+    ...(expected === undefined ? {} : { expectedDurationMs: expected }),
+    labels: labelsFromProto(m.labels, `${path}.labels`, violations),
+  };
+}
+
+export function tenantFromProto(value: string, field: string, violations: FieldViolation[]): string {
+  return text(value, field, 128, violations) || "default";
+}
+
+export function priorityFromProto(value: number, field: string, violations: FieldViolation[]): number {
+  return wholeNumber(value, field, -1000, 1000, violations);
+}
+
+function labelsFromProto(
+  labels: Readonly<Record<string, string>>,
+  field: string,
+  violations: FieldViolation[],
+): Record<string, string> {
+  const keys = Object.keys(labels);
+  if (keys.length > maxLabels) {
+    violations.push({ field, description: `must have at most ${maxLabels} entries, got ${keys.length}` });
+    return {};
+  }
+  const out: Record<string, string> = Object.create(null);
+  for (const key of keys) {
+    const checked = text(key, `${field} key`, 128, violations);
+    out[checked] = text(labels[key] ?? "", `${field}["${checked.slice(0, 32)}"]`, 1024, violations);
+  }
+  return out;
+}
+
+export function workloadToProto(w: Workload): WorkloadProto {
+  return create(WorkloadSchema, {
+    name: w.name,
+    resources: requirementsToProto(w.requirements),
+    tenant: w.tenant,
+    priority: w.priority,
+    labels: { ...w.labels },
+    ...(w.expectedDurationMs === undefined ? {} : { expectedDuration: durationToProto(w.expectedDurationMs) }),
+  });
+}
+
+const leaseStates: Record<LeaseView["state"], LeaseState> = {
+  idle: LeaseState.IDLE,
+  active: LeaseState.ACTIVE,
+  evicting: LeaseState.EVICTING,
+  draining: LeaseState.DRAINING,
+  ended: LeaseState.ENDED,
+};
+
+const leaseEnds: Record<LeaseEnd, LeaseEndProto> = {
+  released: LeaseEndProto.RELEASED,
+  expired: LeaseEndProto.EXPIRED,
+  "process-exited": LeaseEndProto.PROCESS_EXITED,
+  "stream-closed": LeaseEndProto.STREAM_CLOSED,
+  evicted: LeaseEndProto.EVICTED,
+  unclaimed: LeaseEndProto.UNCLAIMED,
+};
+
+export function leaseEndToProto(end: LeaseEnd): LeaseEndProto {
+  return leaseEnds[end];
+}
+
+/** @param env what the holder exports to its child; empty in listings, where nobody exports it. */
+export function leaseToProto(v: LeaseView, env: Readonly<Record<string, string>>): Lease {
+  const init: MessageInitShape<typeof LeaseSchema> = {
+    id: v.id,
+    token: BigInt(v.token),
+    workload: workloadToProto(v.workload),
+    gpus: v.gpus.map((g) => ({
+      uuid: g.uuid,
+      index: g.index,
+      vramMb: g.vramMb,
+      ...(g.residentMb === undefined ? {} : { residentMb: mbToProto(g.residentMb) }),
+    })),
+    systemRamMb: v.ramMb,
+    grantedAt: timestampToProto(v.grantedAt),
+    state: leaseStates[v.state],
+    env: { ...env },
+    requestId: v.requestId,
+    executions: v.executions,
+    hold: v.hold === "stream" ? HoldProto.STREAM : HoldProto.TTL,
+    ttl: durationToProto(v.ttlMs),
+    policy: v.policy,
+    pids: v.processes.map((key) => Number.parseInt(key, 10)),
+    overcommitted: v.overcommitted,
+  };
+  if (v.expiresAt !== undefined) init.expiresAt = timestampToProto(v.expiresAt);
+  if (v.residentRamMb !== undefined) init.residentRamMb = mbToProto(v.residentRamMb);
+  if (v.end !== undefined) init.end = leaseEnds[v.end];
+  return create(LeaseSchema, init);
+}
+
+const reasonCodes: Record<ReasonCode, ReasonCodeProto> = {
+  INSUFFICIENT_GPU_MEMORY: ReasonCodeProto.INSUFFICIENT_GPU_MEMORY,
+  INSUFFICIENT_SYSTEM_RAM: ReasonCodeProto.INSUFFICIENT_SYSTEM_RAM,
+  NO_GPU: ReasonCodeProto.NO_GPU,
+  GPU_STATS_UNAVAILABLE: ReasonCodeProto.GPU_STATS_UNAVAILABLE,
+  GPU_UNHEALTHY: ReasonCodeProto.GPU_UNHEALTHY,
+  NEVER_FITS: ReasonCodeProto.NEVER_FITS,
+  BEHIND_IN_QUEUE: ReasonCodeProto.BEHIND_IN_QUEUE,
+  HELD_FOR_EARLIER_TICKET: ReasonCodeProto.HELD_FOR_EARLIER_TICKET,
+  WAITING_FOR_EVICTION: ReasonCodeProto.WAITING_FOR_EVICTION,
+  WAITING_FOR_RELEASE: ReasonCodeProto.WAITING_FOR_RELEASE,
+  QUOTA: ReasonCodeProto.QUOTA,
+  DRAINING: ReasonCodeProto.DRAINING,
+  POLICY: ReasonCodeProto.POLICY,
+};
+
+export function reasonCodeToProto(code: ReasonCode): ReasonCodeProto {
+  return reasonCodes[code];
+}
+
+export function reasonToProto(r: Reason): ReasonProto {
+  const init: MessageInitShape<typeof ReasonSchema> = { code: reasonCodes[r.code], message: r.message };
+  if (r.gpuUuid !== undefined) init.gpuUuid = r.gpuUuid;
+  if (r.neededMb !== undefined) init.neededMb = mbToProto(r.neededMb);
+  if (r.availableMb !== undefined) init.availableMb = mbToProto(r.availableMb);
+  if (r.foreignMb !== undefined) init.foreignMb = mbToProto(r.foreignMb);
+  if (r.outstandingMb !== undefined) init.outstandingMb = mbToProto(r.outstandingMb);
+  if (r.heldBy !== undefined) init.heldBy = r.heldBy.slice(0, 16);
+  return create(ReasonSchema, init);
+}
+
+export function refusalToProto(r: Refusal): RefusalProto {
+  return create(RefusalSchema, {
+    reasons: r.reasons.map(reasonToProto),
+    ...(r.largestThatFits === undefined ? {} : { largestThatFits: largestToProto(r.largestThatFits) }),
+  });
+}
+
+export function largestToProto(l: LargestFit): ResourceRequirements {
+  return create(ResourceRequirementsSchema, {
+    requiresGpu: l.gpuCount > 0,
+    gpuCount: l.gpuCount,
+    minGpuVramMb: mbToProto(l.vramMb),
+    minSystemRamMb: mbToProto(l.ramMb),
+  });
+}
+
+/** The books may go below zero when more was promised than there is; on the wire "available" ends at 0. */
+export function mbToProto(mb: Mib): number {
+  return Math.min(0xffff_ffff, Math.max(0, Math.round(mb)));
+}
+
+export function durationToProto(ms: Millis): Duration {
+  const whole = Math.max(0, Math.round(ms));
+  return create(DurationSchema, { seconds: BigInt(Math.floor(whole / 1000)), nanos: (whole % 1000) * 1_000_000 });
+}
+
+/** The engine's clock is wall time at start plus monotonic time since: good enough to show, and it never jumps. */
+export function timestampToProto(at: Millis): Timestamp {
+  const whole = Math.max(0, Math.round(at));
+  return create(TimestampSchema, { seconds: BigInt(Math.floor(whole / 1000)), nanos: (whole % 1000) * 1_000_000 });
+}

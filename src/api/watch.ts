@@ -1,0 +1,76 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
+import {
+  type WatchLeaseRequest,
+  type WatchLeaseResponse,
+  WatchLeaseResponseSchema,
+  type WatchQueueResponse,
+  WatchQueueResponseSchema,
+} from "#gen/sluice/v1/scheduler_pb.js";
+import { Failure } from "../engine/failure.ts";
+import type { Gate } from "../gate/gate.ts";
+import { leaseEndToProto, leaseToProto, timestampToProto } from "./convert.ts";
+import { queueToProto } from "./convert-queue.ts";
+import { heartbeatMs } from "./wait.ts";
+
+/** A watcher of the whole queue is told at most this often: its messages are large. */
+const queueSettleMs = 250;
+
+/** WatchLease: first the lease as it is, then what happens to it, until it ends. */
+export async function* watchLease(
+  gate: Gate,
+  request: WatchLeaseRequest,
+  ctx: HandlerContext,
+): AsyncGenerator<WatchLeaseResponse> {
+  const id = request.leaseId;
+  const mailbox = gate.watchLease(id);
+  try {
+    let lease = gate.lease(id);
+    if (lease === undefined)
+      throw new Failure("LEASE_EXPIRED", `lease ${id.slice(0, 128)} is not known here`, { lease_id: id.slice(0, 128) });
+    if (request.token !== 0n && request.token !== BigInt(lease.token)) {
+      throw new Failure("STALE_TOKEN", `token ${request.token} is not the token of ${id}`, {
+        lease_id: id,
+        token: String(request.token),
+      });
+    }
+    yield event({ case: "snapshot", value: { lease: leaseToProto(lease, {}) } });
+    for (;;) {
+      const end = mailbox.last ?? gate.lease(id)?.end;
+      if (end !== undefined) {
+        yield event({ case: "ended", value: { why: leaseEndToProto(end) } });
+        return;
+      }
+      const news = await mailbox.next(ctx.signal, heartbeatMs, 0);
+      lease = gate.lease(id) ?? lease;
+      if (news === "idle") yield event({ case: "snapshot", value: { lease: leaseToProto(lease, {}) } });
+      if (news === "changed" && lease.expiresAt !== undefined) {
+        yield event({ case: "renewed", value: { expiresAt: timestampToProto(lease.expiresAt) } });
+      }
+    }
+  } finally {
+    gate.leaveLease(id, mailbox);
+  }
+}
+
+/** WatchQueue: the whole latest state on every change. */
+export async function* watchQueue(gate: Gate, ctx: HandlerContext): AsyncGenerator<WatchQueueResponse> {
+  const mailbox = gate.watchState();
+  try {
+    for (;;) {
+      yield create(WatchQueueResponseSchema, queueToProto(gate.queue()));
+      if ((await mailbox.next(ctx.signal, heartbeatMs, queueSettleMs)) === "closed") {
+        if (mailbox.last !== undefined) throw mailbox.last;
+        return;
+      }
+    }
+  } finally {
+    gate.leaveState(mailbox);
+  }
+}
+
+type Event = NonNullable<MessageInitShape<typeof WatchLeaseResponseSchema>["event"]>;
+
+function event(e: Event): WatchLeaseResponse {
+  return create(WatchLeaseResponseSchema, { event: e });
+}

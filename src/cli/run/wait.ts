@@ -1,0 +1,110 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { durationFromMs, durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import type { Queued, SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
+import { Hold, type Lease, type Reason, type Refusal, type Workload } from "#gen/sluice/v1/types_pb.js";
+import { reasonText } from "../describe-work.ts";
+import type { WaitLine } from "./wait-line.ts";
+
+/** What is asked for. */
+export interface WaitRequest {
+  readonly workload: Workload;
+  /** Empty: whoever goes away loses the place at once. */
+  readonly requestId: string;
+  readonly policy: string;
+  /** Undefined: the server's default; 0: for ever. */
+  readonly timeoutMs: number | undefined;
+  readonly ttlMs: number | undefined;
+}
+
+export type WaitOutcome =
+  | { readonly kind: "granted"; readonly lease: Lease; readonly grantedAt: number }
+  | { readonly kind: "refused"; readonly refusal: Refusal | undefined }
+  | { readonly kind: "timed-out"; readonly waitedMs: number; readonly reasons: readonly Reason[] }
+  | { readonly kind: "interrupted" };
+
+/** How long a server may be away before whoever waits for it gives up. */
+const awayMs = 60_000;
+
+/**
+ * Waits for a lease. A server that goes away meanwhile (a restart) is asked again for a minute: a job that has waited all
+ * night should not die of it.
+ * @param interrupt takes the request out of the queue.
+ */
+export async function waitForLease(
+  scheduler: Client<typeof SchedulerService>,
+  request: WaitRequest,
+  line: WaitLine,
+  interrupt: AbortSignal,
+): Promise<WaitOutcome> {
+  const start = performance.now();
+  let lastHeard: number | undefined;
+  let ticketId = "";
+  let away = false;
+  for (;;) {
+    try {
+      const timeoutMs =
+        request.timeoutMs === undefined || request.timeoutMs === 0 ? request.timeoutMs : remaining(request.timeoutMs, start);
+      for await (const message of scheduler.waitForResources(wire(request, timeoutMs), { signal: interrupt })) {
+        lastHeard = performance.now();
+        away = false;
+        ticketId = message.ticketId;
+        const { event } = message;
+        if (event.case === "queued") line.update(standing(event.value));
+        else if (event.case === "granted" && event.value.lease !== undefined) {
+          return { kind: "granted", lease: event.value.lease, grantedAt: lastHeard };
+        } else if (event.case === "refused") return { kind: "refused", refusal: event.value.refusal };
+        else if (event.case === "timedOut") {
+          const waitedMs = event.value.waited === undefined ? performance.now() - start : durationMs(event.value.waited);
+          return { kind: "timed-out", waitedMs, reasons: event.value.reasons };
+        }
+      }
+      throw new ConnectError("the server ended the wait without an answer", Code.Unavailable);
+    } catch (error) {
+      if (interrupt.aborted) {
+        // With a request_id the server would keep the place of a client that only went away.
+        if (request.requestId !== "" && ticketId !== "")
+          await scheduler.cancelTicket({ ticketId }, { timeoutMs: 1_000 }).catch(() => {});
+        return { kind: "interrupted" };
+      }
+      if (lastHeard === undefined || !isAway(error) || performance.now() - lastHeard > awayMs) throw error;
+      if (!away) line.note("the server is away; asking again");
+      away = true;
+      await delay(1_000, undefined, { signal: interrupt }).catch(() => {});
+      if (interrupt.aborted) return { kind: "interrupted" };
+    }
+  }
+}
+
+function wire(request: WaitRequest, timeoutMs: number | undefined) {
+  return {
+    workload: request.workload,
+    requestId: request.requestId,
+    policy: request.policy,
+    hold: Hold.TTL,
+    ...(timeoutMs === undefined ? {} : { timeout: durationFromMs(timeoutMs) }),
+    ...(request.ttlMs === undefined ? {} : { leaseTtl: durationFromMs(request.ttlMs) }),
+  };
+}
+
+// At least 1 ms: 0 would mean for ever.
+function remaining(timeoutMs: number, start: number): number {
+  return Math.max(1, Math.ceil(timeoutMs - (performance.now() - start)));
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof ConnectError && error.code === Code.Unavailable;
+}
+
+function standing(queued: Queued) {
+  const { eta } = queued;
+  return {
+    position: queued.position,
+    queueLength: Math.max(queued.queueLength, queued.position),
+    waitedMs: queued.waited === undefined ? 0 : durationMs(queued.waited),
+    reasons: queued.reasons.map(reasonText),
+    ...(eta === undefined
+      ? {}
+      : { latest: timestampDate(eta).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }) }),
+  };
+}

@@ -1,0 +1,85 @@
+import type { Failure } from "./failure.ts";
+import type { MachineSample, Millis, ProcessKey } from "./sample.ts";
+import type { Hold, LeaseEnd, LeaseId, LeaseView, Reason, Refusal, TicketId, TicketView, Workload } from "./types.ts";
+
+/** A request for a lease. `id` is fresh and unique; ticket and lease are named after it. */
+export interface Submit {
+  readonly type: "submit";
+  readonly id: string;
+  /** `now`: Allocate, answered in this step. `wait`: WaitForResources, may become a ticket. */
+  readonly mode: "now" | "wait";
+  readonly workload: Workload;
+  readonly requestId: string;
+  /** Empty: the server's. */
+  readonly policy: string;
+  readonly ttlMs?: Millis;
+  readonly hold: Hold;
+  /** For `wait`: 0 waits for ever. */
+  readonly timeoutMs?: Millis;
+  readonly pollIntervalMs?: Millis;
+}
+
+/** Everything that can happen to the engine. Time, ids and measurements come in from outside. */
+export type EngineEvent =
+  | Submit
+  | { readonly type: "cancel"; readonly ticketId: TicketId }
+  /** The client of a waiting ticket went away. */
+  | { readonly type: "disconnect"; readonly ticketId: TicketId }
+  /** A grant could not be told to its client. */
+  | { readonly type: "undelivered"; readonly leaseId: LeaseId }
+  | { readonly type: "renew"; readonly leaseId: LeaseId; readonly token: number; readonly ttlMs?: Millis }
+  /** `token` 0 is not checked. */
+  | { readonly type: "release"; readonly leaseId: LeaseId; readonly token: number; readonly why?: LeaseEnd }
+  | { readonly type: "start-execution"; readonly leaseId: LeaseId; readonly token: number; readonly executionId: string }
+  | { readonly type: "finish-execution"; readonly leaseId: LeaseId; readonly executionId: string }
+  | { readonly type: "attach"; readonly leaseId: LeaseId; readonly token: number; readonly process: ProcessKey }
+  | { readonly type: "process-exited"; readonly process: ProcessKey }
+  | { readonly type: "sample"; readonly sample: MachineSample }
+  | { readonly type: "set-policy"; readonly policy: string }
+  | { readonly type: "drain" }
+  /** Nothing but the passing of time. */
+  | { readonly type: "tick" };
+
+/** What the world is to be told or to do, in this order. A promise is written down before it is told. */
+export type Effect =
+  | { readonly type: "queued"; readonly ticket: TicketView }
+  | { readonly type: "granted"; readonly lease: LeaseView; readonly ticketId: TicketId | undefined; readonly waitedMs: Millis }
+  | {
+      readonly type: "refused";
+      readonly workload: Workload;
+      readonly ticketId: TicketId | undefined;
+      readonly refusal: Refusal;
+      readonly policy: string;
+    }
+  | {
+      readonly type: "timed-out";
+      readonly ticketId: TicketId;
+      readonly workload: Workload;
+      readonly waitedMs: Millis;
+      readonly reasons: readonly Reason[];
+    }
+  /** The ticket ended without a decision: cancelled, abandoned, or the server drains. */
+  | { readonly type: "withdrawn"; readonly ticketId: TicketId; readonly workload: Workload; readonly failure: Failure }
+  | { readonly type: "renewed"; readonly leaseId: LeaseId; readonly expiresAt: Millis }
+  /** The holder no longer has it. Its memory may still drain. */
+  | { readonly type: "lease-ended"; readonly lease: LeaseView; readonly why: LeaseEnd }
+  /** The set of attached processes changed. */
+  | { readonly type: "watch-processes"; readonly processes: readonly ProcessKey[] }
+  /** Somebody waits for memory that a fresh measurement could show to be free. */
+  | { readonly type: "refresh" }
+  /** Places, reasons or books changed. */
+  | { readonly type: "changed" };
+
+/** What whoever sent the event is answered at once. */
+export type Reply =
+  | { readonly type: "lease"; readonly lease: LeaseView }
+  /** `resumed`: an earlier request with the same id made it. */
+  | { readonly type: "ticket"; readonly ticketId: TicketId; readonly resumed: boolean }
+  | { readonly type: "refused"; readonly refusal: Refusal }
+  | { readonly type: "failure"; readonly failure: Failure }
+  | { readonly type: "done" };
+
+export interface Outcome {
+  readonly reply: Reply;
+  readonly effects: readonly Effect[];
+}

@@ -1,0 +1,48 @@
+import { largestEver, largestNow, neverFits } from "./capacity.ts";
+import type { FitContext } from "./fit.ts";
+import { judge, policyFor } from "./judge.ts";
+import { rankOf } from "./order.ts";
+import type { Millis } from "./sample.ts";
+import type { EngineState } from "./state.ts";
+import { refusalNow } from "./tickets.ts";
+import type { LargestFit, LeasedGpu, Reason, Workload } from "./types.ts";
+import { bindingHolds } from "./views.ts";
+
+export interface Explanation {
+  readonly policy: string;
+  readonly fitsNow: boolean;
+  readonly gpus: readonly LeasedGpu[];
+  /** Empty when it fits. */
+  readonly reasons: readonly Reason[];
+  readonly neverFits: boolean;
+  /** Place that a ticket would have; 0 when it would be granted or refused at once. */
+  readonly position: number;
+  readonly largestThatFits?: LargestFit;
+  readonly largestNow?: LargestFit;
+}
+
+/** A dry run of WaitForResources: what would be decided now, and why. Changes nothing. */
+export function explain(state: EngineState, workload: Workload, policy: string, now: Millis): Explanation {
+  const place = { seq: state.nextSeq, workload };
+  const ctx: FitContext = {
+    now,
+    ageLimitMs: Math.min(state.settings.defaultPollIntervalMs, state.settings.maxSampleAgeMs),
+    holds: bindingHolds(state, place),
+  };
+  const name = policyFor(state, policy, "wait");
+  const judgement = judge(state, name, { workload, mayWait: true, waitedMs: 0 }, "", ctx);
+  const never = neverFits(state, workload.requirements);
+  const ever = largestEver(state, workload.requirements);
+  const today = largestNow(state, workload.requirements, ctx);
+  const fitsNow = judgement.verdict === "admit";
+  return {
+    policy: name,
+    fitsNow,
+    gpus: judgement.gpus,
+    reasons: fitsNow ? [] : (never ?? refusalNow(state, workload, ctx, judgement.message, name)).reasons,
+    neverFits: never !== undefined,
+    position: judgement.verdict === "wait" && never === undefined ? rankOf(state.queue, place) + 1 : 0,
+    ...(ever === undefined ? {} : { largestThatFits: ever }),
+    ...(today === undefined ? {} : { largestNow: today }),
+  };
+}

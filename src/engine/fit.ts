@@ -1,0 +1,154 @@
+import { availableOf, poolKeyOf } from "./books.ts";
+import type { GpuSample, Mib, Millis } from "./sample.ts";
+import { type EngineState, type Holding, hostPool, type Pool, type PoolKey, type TicketHold } from "./state.ts";
+import type { LeasedGpu, Requirements } from "./types.ts";
+
+/** What a fit is judged under besides the books. */
+export interface FitContext {
+  readonly now: Millis;
+  /** GPU measurements older than this decide nothing. */
+  readonly ageLimitMs: Millis;
+  /** Memory that is held for tickets that come first. */
+  readonly holds: readonly TicketHold[];
+}
+
+export interface Placement {
+  readonly gpus: readonly LeasedGpu[];
+  /** True when a GPU was taken although its memory is not known (`whenBlind: "allow"`). */
+  readonly blind: boolean;
+}
+
+/** Why a device takes nothing new, whatever the size. */
+export type DeviceBlock =
+  | { readonly kind: "lost" | "degraded" | "compute-mode" }
+  | { readonly kind: "unknown" }
+  | { readonly kind: "stale"; readonly ageMs: Millis };
+
+/** The devices that a request may use, by index. */
+export function allowedDevices(state: EngineState, req: Requirements): readonly GpuSample[] {
+  const all = state.sample?.gpus ?? [];
+  return req.gpuUuids.length === 0 ? all : all.filter((g) => req.gpuUuids.includes(g.uuid));
+}
+
+export function deviceBlock(
+  device: GpuSample,
+  pool: Pool,
+  ctx: Pick<FitContext, "now" | "ageLimitMs">,
+): DeviceBlock | undefined {
+  if (device.health === "lost") return { kind: "lost" };
+  if (device.health === "unknown") return { kind: "unknown" };
+  const ageMs = ctx.now - (pool.figures?.observedAt ?? Number.NEGATIVE_INFINITY);
+  if (ageMs > ctx.ageLimitMs) return { kind: "stale", ageMs };
+  if (pool.figures?.freeMb === undefined) return { kind: "unknown" };
+  if (device.health === "degraded") return { kind: "degraded" };
+  if (device.computeMode !== undefined && device.computeMode !== "" && device.computeMode !== "Default")
+    return { kind: "compute-mode" };
+  return undefined;
+}
+
+/** The lease that keeps a device for itself, or that stands in the way of a request that wants it for itself. */
+export function exclusivityConflict(pool: Pool, wantsExclusive: boolean): Holding | undefined {
+  for (const h of pool.holdings) {
+    if (h.gpuUuid === undefined || h.lease.phase === "releasing") continue;
+    if (wantsExclusive || h.lease.workload.requirements.exclusive) return h;
+  }
+  return undefined;
+}
+
+export function holdOn(pool: PoolKey, holds: readonly TicketHold[]): TicketHold | undefined {
+  return holds.find((h) => h.pools.has(pool));
+}
+
+/** Host memory needs no fresher figures than the host is measured: its own limit, not a ticket's. */
+export function hostIsFresh(state: EngineState, now: Millis): boolean {
+  const at = state.pools.get(hostPool)?.figures?.observedAt;
+  return at !== undefined && now - at <= state.settings.maxSampleAgeMs;
+}
+
+/** Host memory that a new request could get, after what is held for earlier tickets. Undefined when it is not known. */
+export function ramAvailable(state: EngineState, ctx: Pick<FitContext, "now" | "holds">): Mib | undefined {
+  const pool = state.pools.get(hostPool);
+  if (pool === undefined || !hostIsFresh(state, ctx.now)) return undefined;
+  const available = availableOf(state, pool);
+  if (available === undefined) return undefined;
+  let held = 0;
+  for (const h of ctx.holds) held += h.ramMb ?? 0;
+  return available - held;
+}
+
+interface Candidate {
+  readonly device: GpuSample;
+  readonly pool: Pool;
+  readonly availableMb: Mib | undefined;
+}
+
+/**
+ * Where the request fits now; undefined: nowhere. All or nothing over its GPUs. Packs: the fullest GPU that fits, ties by
+ * index, so that large holes stay whole; GPUs whose memory is not known come last.
+ */
+export function placementFor(state: EngineState, req: Requirements, ctx: FitContext): Placement | undefined {
+  const chosen = chooseDevices(state, req, ctx);
+  if (chosen === undefined) return undefined;
+  const onHost = chosen.filter((c) => c.pool.key === hostPool).length * req.vramMb;
+  const ramNeeded = req.ramMb + onHost;
+  if (ramNeeded > 0) {
+    const ram = ramAvailable(state, ctx);
+    if (ram === undefined ? state.settings.whenBlind === "refuse" : ram < ramNeeded) return undefined;
+  }
+  return {
+    gpus: chosen
+      .map((c) => ({ uuid: c.device.uuid, index: c.device.index, vramMb: req.vramMb }))
+      .sort((a, b) => a.index - b.index),
+    blind: chosen.some((c) => c.availableMb === undefined),
+  };
+}
+
+function chooseDevices(state: EngineState, req: Requirements, ctx: FitContext): readonly Candidate[] | undefined {
+  if (req.gpuCount === 0) return [];
+  const candidates: Candidate[] = [];
+  for (const device of allowedDevices(state, req)) {
+    const pool = state.pools.get(poolKeyOf(device));
+    if (pool === undefined || holdOn(pool.key, ctx.holds) || exclusivityConflict(pool, req.exclusive)) continue;
+    const block = deviceBlock(device, pool, ctx);
+    const blind = block?.kind === "unknown" || block?.kind === "stale";
+    if (block !== undefined && !(blind && state.settings.whenBlind === "allow")) continue;
+    const availableMb = blind ? undefined : availableOf(state, pool);
+    if (availableMb !== undefined && availableMb < req.vramMb) continue;
+    candidates.push({ device, pool, availableMb });
+  }
+  if (candidates.length < req.gpuCount) return undefined;
+  candidates.sort((a, b) => (a.availableMb ?? Infinity) - (b.availableMb ?? Infinity) || a.device.index - b.device.index);
+  return takeWithinPools(candidates, req);
+}
+
+/** Devices that share a pool share its memory: the second one must fit beside the first. */
+function takeWithinPools(candidates: readonly Candidate[], req: Requirements): readonly Candidate[] | undefined {
+  const taken = new Map<PoolKey, Mib>();
+  const chosen: Candidate[] = [];
+  for (const c of candidates) {
+    if (chosen.length === req.gpuCount) break;
+    const before = taken.get(c.pool.key) ?? 0;
+    if (c.availableMb !== undefined && before + req.vramMb > c.availableMb) continue;
+    // A request that wants its GPUs for itself may still have two devices of one pool: they are both its own.
+    taken.set(c.pool.key, before + req.vramMb);
+    chosen.push(c);
+  }
+  return chosen.length === req.gpuCount ? chosen : undefined;
+}
+
+/**
+ * Where a grant goes that is made whether it fits or not (permissive, or a custom policy): where it fits if it does; else the GPUs
+ * with the most room, as many as there are.
+ */
+export function placeAnyway(state: EngineState, req: Requirements, now: Millis): { gpus: readonly LeasedGpu[]; fits: boolean } {
+  const placed = placementFor(state, req, { now, ageLimitMs: state.settings.maxSampleAgeMs, holds: [] });
+  if (placed !== undefined) return { gpus: placed.gpus, fits: !placed.blind };
+  const devices = allowedDevices(state, req).filter((d) => d.health !== "lost");
+  const room = (device: GpuSample): Mib => {
+    const pool = state.pools.get(poolKeyOf(device));
+    return (pool === undefined ? undefined : availableOf(state, pool)) ?? Number.MIN_SAFE_INTEGER;
+  };
+  const byRoom = [...devices].sort((a, b) => room(b) - room(a) || a.index - b.index);
+  const gpus = byRoom.slice(0, req.gpuCount).map((d) => ({ uuid: d.uuid, index: d.index, vramMb: req.vramMb }));
+  return { gpus: gpus.sort((a, b) => a.index - b.index), fits: false };
+}

@@ -1,0 +1,85 @@
+import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
+import { allowedDevices, deviceBlock } from "./fit.ts";
+import type { Mib, Millis } from "./sample.ts";
+import { type EngineState, hostPool, type LeaseRecord, type PoolKey, type TicketHold, type TicketRecord } from "./state.ts";
+
+/**
+ * Bounded overtaking. Later tickets may be served first while an earlier one does not placementFor, because otherwise memory lies idle;
+ * but each time they take memory that it could have used, it is counted. After `maxOvertakes` of these, memory is held for
+ * it: as many GPUs as it needs, the ones where least is missing, and host memory if it needs some. Nothing behind it may take
+ * what is held, so it starts at the latest when those who are on the held GPUs now have ended.
+ *
+ * The bound: at most `maxOvertakes` later requests take memory that a waiting ticket could have used before memory is held for
+ * it, and none takes from what is held. It holds nothing while it could not be served by GPUs that answer, or while its client
+ * is away; grants of the permissive policy are not bound by it.
+ */
+export function holdFor(
+  state: EngineState,
+  ticket: TicketRecord,
+  earlier: readonly TicketHold[],
+  now: Millis,
+): TicketHold | undefined {
+  const req = ticket.workload.requirements;
+  const pools = req.gpuCount === 0 ? new Set<PoolKey>() : keptOrChosen(state, ticket, earlier, now);
+  ticket.heldPools = pools;
+  if (pools === undefined) return undefined;
+  const onHost = pools.has(hostPool) ? req.vramMb * req.gpuCount : 0;
+  const ramMb = req.ramMb + onHost;
+  return { ticket, pools, ramMb: ramMb > 0 ? ramMb : undefined };
+}
+
+function keptOrChosen(
+  state: EngineState,
+  ticket: TicketRecord,
+  earlier: readonly TicketHold[],
+  now: Millis,
+): ReadonlySet<PoolKey> | undefined {
+  const usable = usablePools(state, ticket, earlier, now);
+  const need = ticket.workload.requirements.gpuCount;
+  const kept = ticket.heldPools;
+  if (kept !== undefined && kept.size > 0 && [...kept].every((key) => usable.has(key))) return kept;
+  const chosen = new Set<PoolKey>();
+  let devices = 0;
+  for (const [key, u] of [...usable].sort((a, b) => b[1].available - a[1].available)) {
+    if (devices >= need) break;
+    chosen.add(key);
+    devices += u.devices;
+  }
+  return devices >= need ? chosen : undefined;
+}
+
+/** Pools that could serve the ticket once they are empty, with how many of its devices each could. */
+function usablePools(
+  state: EngineState,
+  ticket: TicketRecord,
+  earlier: readonly TicketHold[],
+  now: Millis,
+): Map<PoolKey, { devices: number; readonly available: Mib }> {
+  const { requirements: req } = ticket.workload;
+  const out = new Map<PoolKey, { devices: number; readonly available: Mib }>();
+  for (const device of allowedDevices(state, req)) {
+    const key = poolKeyOf(device);
+    const pool = state.pools.get(key);
+    const capacity = pool === undefined ? undefined : capacityOf(state, pool);
+    if (pool === undefined || capacity === undefined || earlier.some((h) => h.pools.has(key))) continue;
+    if (deviceBlock(device, pool, { now, ageLimitMs: state.settings.maxSampleAgeMs }) !== undefined) continue;
+    const before = out.get(key);
+    const devices = (before?.devices ?? 0) + 1;
+    if (devices * req.vramMb > capacity) continue;
+    out.set(key, { devices, available: availableOf(state, pool) ?? Number.MIN_SAFE_INTEGER });
+  }
+  return out;
+}
+
+/** True when the lease took memory that the ticket could have used. */
+export function tookFrom(ticket: TicketRecord, lease: LeaseRecord): boolean {
+  const req = ticket.workload.requirements;
+  for (const h of lease.holdings) {
+    if (h.gpuUuid === undefined) {
+      if (req.ramMb > 0) return true;
+    } else if (req.gpuCount > 0 && (req.gpuUuids.length === 0 || req.gpuUuids.includes(h.gpuUuid))) {
+      return true;
+    }
+  }
+  return false;
+}

@@ -1,0 +1,107 @@
+import type { AllocationDecision, AllocationRequest, AllocationView, GpuState } from "./admission-rule.ts";
+import { availableOf, poolKeyOf } from "./books.ts";
+import { type FitContext, type Placement, placeAnyway, placementFor } from "./fit.ts";
+import { whyNot } from "./reasons.ts";
+import { type EngineState, hostPool } from "./state.ts";
+import type { LeasedGpu, Reason, Workload } from "./types.ts";
+
+/** What came of asking the policy. `gpus` and `overcommitted` are for `admit`. */
+export interface Judgement {
+  readonly verdict: "admit" | "wait" | "refuse";
+  readonly gpus: readonly LeasedGpu[];
+  readonly overcommitted: boolean;
+  /** The policy's own words; empty: none. */
+  readonly message: string;
+}
+
+/** The policy that decides about a request: its own, else the server's, else what the call is for. */
+export function policyFor(state: EngineState, asked: string, mode: "now" | "wait"): string {
+  return asked || state.policy || (mode === "wait" ? "queue" : "permissive");
+}
+
+/**
+ * Asks the policy. `failedShapes` remembers what did not fit earlier in the same pass: memory only gets less during a pass, so it
+ * still does not.
+ */
+export function judge(
+  state: EngineState,
+  policy: string,
+  request: AllocationRequest,
+  shape: string,
+  ctx: FitContext,
+  failedShapes?: Set<string>,
+): Judgement {
+  const rule = state.rules.get(policy);
+  if (rule === undefined)
+    return { verdict: "refuse", gpus: [], overcommitted: false, message: `policy ${policy} is not loaded` };
+  const req = request.workload.requirements;
+  let placed: Placement | undefined;
+  let known = failedShapes?.has(shape) ?? false;
+  const fits = (): boolean => {
+    if (!known) {
+      placed = placementFor(state, req, ctx);
+      known = true;
+      if (placed === undefined) failedShapes?.add(shape);
+    }
+    return placed !== undefined;
+  };
+  const decision = normalise(rule.allocate(request, viewOf(state, request.workload, ctx, fits)));
+  const message = decision.message ?? "";
+  if (decision.verdict !== "admit") return { verdict: decision.verdict, gpus: [], overcommitted: false, message };
+  if (fits() && placed !== undefined) return { verdict: "admit", gpus: placed.gpus, overcommitted: placed.blind, message };
+  const anyway = placeAnyway(state, req, ctx.now);
+  return { verdict: "admit", gpus: anyway.gpus, overcommitted: !anyway.fits, message };
+}
+
+function normalise(answer: AllocationDecision | boolean): AllocationDecision {
+  if (typeof answer === "boolean") return { verdict: answer ? "admit" : "wait" };
+  return answer;
+}
+
+/** Everything in it is worked out when it is first read: built-in policies read one thing. */
+function viewOf(state: EngineState, workload: Workload, ctx: FitContext, fits: () => boolean): AllocationView {
+  return {
+    now: ctx.now,
+    get fits(): boolean {
+      return fits();
+    },
+    get reasons(): readonly Reason[] {
+      return fits() ? [] : whyNot(state, workload.requirements, ctx);
+    },
+    get gpus(): readonly GpuState[] {
+      return gpuStates(state);
+    },
+    get host() {
+      const pool = state.pools.get(hostPool);
+      const availableMb = pool === undefined ? undefined : availableOf(state, pool);
+      return {
+        ...(pool?.figures?.totalMb === undefined ? {} : { totalMb: pool.figures.totalMb }),
+        ...(pool?.figures?.freeMb === undefined ? {} : { freeMb: pool.figures.freeMb }),
+        ...(availableMb === undefined ? {} : { availableMb }),
+      };
+    },
+    waiting: state.queue.length,
+    executions: state.executionsByName,
+  };
+}
+
+function gpuStates(state: EngineState): readonly GpuState[] {
+  return (state.sample?.gpus ?? []).map((d) => {
+    const pool = state.pools.get(poolKeyOf(d));
+    const availableMb = pool === undefined ? undefined : availableOf(state, pool);
+    const f = pool?.figures;
+    return {
+      uuid: d.uuid,
+      index: d.index,
+      name: d.name,
+      healthy: d.health === "ok",
+      outstandingMb: pool?.outstandingMb ?? 0,
+      claimedMb: pool?.claimedMb ?? 0,
+      ...(f?.totalMb === undefined ? {} : { totalMb: f.totalMb }),
+      ...(f?.usedMb === undefined ? {} : { usedMb: f.usedMb }),
+      ...(f?.freeMb === undefined ? {} : { freeMb: f.freeMb }),
+      ...(availableMb === undefined ? {} : { availableMb }),
+      ...(pool?.foreignMb === undefined ? {} : { foreignMb: pool.foreignMb }),
+    };
+  });
+}

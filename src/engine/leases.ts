@@ -1,0 +1,252 @@
+import { poolKeyOf, poolOf, sum } from "./books.ts";
+import type { Effect } from "./events.ts";
+import { disown } from "./residents.ts";
+import type { Millis, ProcessKey } from "./sample.ts";
+import { type EngineState, type Holding, hostPool, type LeaseRecord, type TicketRecord } from "./state.ts";
+import type { Hold, LeasedGpu, LeaseEnd, Workload } from "./types.ts";
+import { leaseView } from "./views.ts";
+
+/** How many leases are remembered after their end, for GetLease. */
+const rememberedLeases = 1_000;
+/** Memory counts as back when use has fallen by this share of what the lease had. Ollama takes the same. */
+const backShare = 0.75;
+
+export interface Grant {
+  readonly id: string;
+  readonly workload: Workload;
+  readonly gpus: readonly LeasedGpu[];
+  readonly requestId: string;
+  readonly policy: string;
+  readonly ttlMs: Millis;
+  readonly hold: Hold;
+  readonly overcommitted: boolean;
+}
+
+/** Books a lease. The caller has decided in the same step. */
+export function grant(state: EngineState, g: Grant, now: Millis): LeaseRecord {
+  const holdings: Holding[] = [];
+  const lease: LeaseRecord = {
+    id: `lease-${g.id}`,
+    token: state.nextToken++,
+    workload: g.workload,
+    gpus: g.gpus,
+    holdings,
+    requestId: g.requestId,
+    policy: g.policy,
+    grantedAt: now,
+    hold: g.hold,
+    ttlMs: g.ttlMs,
+    overcommitted: g.overcommitted,
+    phase: "held",
+    expiresAt: g.hold === "stream" ? undefined : now + g.ttlMs,
+    claimBy: undefined,
+    executions: new Set(),
+    processes: new Set(),
+    wasUsed: false,
+    end: undefined,
+    endedAt: undefined,
+    atEnd: new Map(),
+  };
+  const deviceOf = new Map(state.sample?.gpus.map((d) => [d.uuid, d]));
+  for (const gpu of g.gpus) {
+    const device = deviceOf.get(gpu.uuid);
+    holdings.push({
+      lease,
+      pool: device === undefined ? gpu.uuid : poolKeyOf(device),
+      gpuUuid: gpu.uuid,
+      reservedMb: gpu.vramMb,
+    });
+  }
+  if (g.workload.requirements.ramMb > 0) {
+    holdings.push({ lease, pool: hostPool, reservedMb: g.workload.requirements.ramMb });
+  }
+  for (const h of holdings) {
+    const pool = poolOf(state, h.pool);
+    const used = pool.figures?.usedMb;
+    if (used !== undefined) h.baselineMb = used;
+    pool.holdings.add(h);
+    sum(pool);
+  }
+  state.leases.set(lease.id, lease);
+  if (g.requestId !== "") state.requests.set(requestKey(g.workload.tenant, g.requestId), { leaseId: lease.id });
+  if (lease.expiresAt !== undefined) state.wakes.push({ at: lease.expiresAt, kind: "lease-expiry", id: lease.id });
+  state.version++;
+  return lease;
+}
+
+export function requestKey(tenant: string, requestId: string): string {
+  return `${tenant}\u0000${requestId}`;
+}
+
+/**
+ * The holder no longer has the lease. Whatever it may have taken since the last measurement stays charged until a newer one,
+ * unless it never did anything with it.
+ */
+export function endLease(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Millis, effects: Effect[]): void {
+  if (lease.phase !== "held") return;
+  lease.end = why;
+  lease.endedAt = now;
+  lease.claimBy = undefined;
+  lease.expiresAt = undefined;
+  for (const id of [...lease.executions]) finishExecution(state, lease, id);
+  if (lease.requestId !== "") state.requests.delete(requestKey(lease.workload.tenant, lease.requestId));
+  for (const h of lease.holdings) {
+    const pool = poolOf(state, h.pool);
+    if (pool.figures?.usedMb !== undefined)
+      lease.atEnd.set(h.pool, { usedMb: pool.figures.usedMb, residentMb: h.residentMb ?? 0 });
+  }
+  const waits = leave(state, lease, why, now, effects);
+  state.version++;
+  effects.push({ type: "lease-ended", lease: leaseView(lease), why });
+  if (waits && state.queue.length > 0) effects.push({ type: "refresh" });
+}
+
+/** True when a newer measurement would free memory. */
+function leave(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Millis, effects: Effect[]): boolean {
+  if (why === "expired" && lease.processes.size > 0) {
+    becomeOrphan(state, lease);
+    return false;
+  }
+  forgetProcesses(state, lease, effects);
+  if (!lease.wasUsed && why !== "expired") {
+    finish(state, lease);
+    return false;
+  }
+  settle(state, lease, now);
+  return true;
+}
+
+function becomeOrphan(state: EngineState, lease: LeaseRecord): void {
+  lease.phase = "orphan";
+  for (const h of lease.holdings) {
+    const pool = poolOf(state, h.pool);
+    disown(pool, h);
+    sum(pool);
+  }
+}
+
+function settle(state: EngineState, lease: LeaseRecord, now: Millis): void {
+  lease.phase = "settling";
+  state.wakes.push({ at: now + state.settings.releaseLagMs, kind: "lease-drained", id: lease.id });
+  for (const h of lease.holdings) sum(poolOf(state, h.pool));
+}
+
+/** Moves leases that have ended on, as far as the newest sample and the time allow. */
+export function drainLeases(state: EngineState, now: Millis): void {
+  for (const lease of state.leases.values()) {
+    if (lease.phase !== "settling" && lease.phase !== "releasing") continue;
+    const endedAt = lease.endedAt ?? now;
+    const lagPassed = now - endedAt >= state.settings.releaseLagMs;
+    const measured = lease.holdings.every(
+      (h) => (state.pools.get(h.pool)?.figures?.observedAt ?? Number.NEGATIVE_INFINITY) > endedAt,
+    );
+    if (lease.phase === "settling" && measured) release(state, lease);
+    if (lagPassed || (lease.phase === "releasing" && lease.holdings.every((h) => isBack(state, h)))) finish(state, lease);
+  }
+}
+
+function release(state: EngineState, lease: LeaseRecord): void {
+  lease.phase = "releasing";
+  for (const h of lease.holdings) {
+    const pool = poolOf(state, h.pool);
+    disown(pool, h);
+    sum(pool);
+  }
+}
+
+function isBack(state: EngineState, h: Holding): boolean {
+  const end = h.lease.atEnd.get(h.pool);
+  const used = state.pools.get(h.pool)?.figures?.usedMb;
+  return end === undefined || end.residentMb === 0 || (used !== undefined && end.usedMb - used >= backShare * end.residentMb);
+}
+
+function finish(state: EngineState, lease: LeaseRecord): void {
+  lease.phase = "ended";
+  for (const h of lease.holdings) {
+    const pool = poolOf(state, h.pool);
+    pool.holdings.delete(h);
+    sum(pool);
+  }
+  state.leases.delete(lease.id);
+  state.ended.set(lease.id, lease);
+  if (state.ended.size > rememberedLeases) {
+    const oldest = state.ended.keys().next().value;
+    if (oldest !== undefined) state.ended.delete(oldest);
+  }
+  state.version++;
+}
+
+export function startExecution(state: EngineState, lease: LeaseRecord, executionId: string): void {
+  lease.executions.add(executionId);
+  lease.wasUsed = true;
+  const { name } = lease.workload;
+  state.executionsByName.set(name, (state.executionsByName.get(name) ?? 0) + 1);
+  state.rules.get(lease.policy)?.onExecutionStart(name);
+}
+
+export function finishExecution(state: EngineState, lease: LeaseRecord, executionId: string): void {
+  if (!lease.executions.delete(executionId)) return;
+  const { name } = lease.workload;
+  const left = (state.executionsByName.get(name) ?? 1) - 1;
+  if (left > 0) state.executionsByName.set(name, left);
+  else state.executionsByName.delete(name);
+  state.rules.get(lease.policy)?.onExecutionFinish(name);
+}
+
+export function attach(state: EngineState, lease: LeaseRecord, process: ProcessKey, effects: Effect[]): void {
+  lease.processes.add(process);
+  lease.wasUsed = true;
+  state.processOwner.set(process, lease);
+  effects.push({ type: "watch-processes", processes: [...state.processOwner.keys()] });
+}
+
+/** When the last attached process of a lease has ended, so has the lease; when an orphan's has, its memory comes back. */
+export function processExited(state: EngineState, process: ProcessKey, now: Millis, effects: Effect[]): void {
+  const lease = state.processOwner.get(process);
+  if (lease === undefined) return;
+  state.processOwner.delete(process);
+  lease.processes.delete(process);
+  effects.push({ type: "watch-processes", processes: [...state.processOwner.keys()] });
+  if (lease.processes.size > 0) return;
+  if (lease.phase === "held") {
+    endLease(state, lease, "process-exited", now, effects);
+  } else if (lease.phase === "orphan") {
+    lease.endedAt = now;
+    // Its memory is foreign by now; only what is still outstanding waits for a newer measurement.
+    settleOrphan(state, lease, now);
+    if (state.queue.length > 0) effects.push({ type: "refresh" });
+  }
+}
+
+function settleOrphan(state: EngineState, lease: LeaseRecord, now: Millis): void {
+  for (const h of lease.holdings) delete h.residentMb;
+  settle(state, lease, now);
+  state.version++;
+}
+
+function forgetProcesses(state: EngineState, lease: LeaseRecord, effects: Effect[]): void {
+  if (lease.processes.size === 0) return;
+  for (const process of lease.processes) state.processOwner.delete(process);
+  lease.processes.clear();
+  effects.push({ type: "watch-processes", processes: [...state.processOwner.keys()] });
+}
+
+/** How a grant of this ticket is kept alive and named. */
+export function grantOf(
+  ticket: TicketRecord,
+  id: string,
+  gpus: readonly LeasedGpu[],
+  policy: string,
+  overcommitted: boolean,
+): Grant {
+  return {
+    id,
+    workload: ticket.workload,
+    gpus,
+    requestId: ticket.requestId,
+    policy,
+    ttlMs: ticket.ttlMs,
+    hold: ticket.hold,
+    overcommitted,
+  };
+}

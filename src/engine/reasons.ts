@@ -1,0 +1,202 @@
+import { availableOf, poolKeyOf } from "./books.ts";
+import {
+  allowedDevices,
+  deviceBlock,
+  exclusivityConflict,
+  type FitContext,
+  holdOn,
+  hostIsFresh,
+  placementFor,
+  ramAvailable,
+} from "./fit.ts";
+import type { GpuSample, Mib } from "./sample.ts";
+import { type EngineState, hostPool, type Pool } from "./state.ts";
+import type { Reason, Requirements } from "./types.ts";
+
+/**
+ * Why a request does not fit now, with the numbers. One reason for each GPU that stands in the way, and one for host memory.
+ * Worked out from the books when somebody asks, never stored: a reason that is not current is a bug.
+ */
+export function whyNot(state: EngineState, req: Requirements, ctx: FitContext): readonly Reason[] {
+  const reasons: Reason[] = [];
+  if (req.gpuCount > 0) gpuReasons(state, req, ctx, reasons);
+  const unified = req.gpuCount > 0 && allowedDevices(state, req).some((d) => poolKeyOf(d) === hostPool);
+  const ram = ramReason(state, req.ramMb + (unified ? req.vramMb * req.gpuCount : 0), ctx);
+  if (ram !== undefined) reasons.push(ram);
+  // Devices that share one memory can each fit and yet not fit together.
+  if (reasons.length === 0 && placementFor(state, req, ctx) === undefined) {
+    const message = `${req.gpuCount} GPUs with ${mib(req.vramMb)} each do not fit at the same time`;
+    reasons.push({ code: "INSUFFICIENT_GPU_MEMORY", message, neededMb: req.vramMb });
+  }
+  return reasons;
+}
+
+function gpuReasons(state: EngineState, req: Requirements, ctx: FitContext, reasons: Reason[]): void {
+  const { sample } = state;
+  if (sample === undefined) {
+    reasons.push({ code: "GPU_STATS_UNAVAILABLE", message: "no measurement has come in yet" });
+    return;
+  }
+  const devices = allowedDevices(state, req);
+  if (devices.length < req.gpuCount) {
+    reasons.push(
+      sample.gpusUnknown
+        ? { code: "GPU_STATS_UNAVAILABLE", message: sample.message || "the GPUs of this machine are not known" }
+        : {
+            code: "NO_GPU",
+            message: `${req.gpuCount} GPUs are needed and ${devices.length} that the request allows are there`,
+          },
+    );
+  }
+  for (const device of devices) {
+    const pool = state.pools.get(poolKeyOf(device));
+    if (pool === undefined) continue;
+    const reason = deviceReason(state, device, pool, req, ctx);
+    if (reason !== undefined) reasons.push(reason);
+  }
+}
+
+function deviceReason(
+  state: EngineState,
+  device: GpuSample,
+  pool: Pool,
+  req: Requirements,
+  ctx: FitContext,
+): Reason | undefined {
+  const gpu = `GPU ${device.index}`;
+  const at = { gpuUuid: device.uuid, neededMb: req.vramMb };
+  const block = deviceBlock(device, pool, ctx);
+  switch (block?.kind) {
+    case "lost":
+      return { code: "GPU_UNHEALTHY", message: `${gpu} does not answer: ${device.healthMessage || "it is lost"}`, ...at };
+    case "degraded":
+      return {
+        code: "GPU_UNHEALTHY",
+        message: `${gpu} is not trusted: ${device.healthMessage || "its figures are incomplete"}`,
+        ...at,
+      };
+    case "compute-mode":
+      return {
+        code: "GPU_UNHEALTHY",
+        message: `${gpu} is in compute mode ${device.computeMode}, which does not allow sharing (nvidia-smi -c DEFAULT allows it)`,
+        ...at,
+      };
+    case "unknown":
+      return {
+        code: "GPU_STATS_UNAVAILABLE",
+        message: `the memory of ${gpu} is not known: ${device.healthMessage || state.sample?.message || "it was not measured"}`,
+        ...at,
+      };
+    case "stale":
+      return {
+        code: "GPU_STATS_UNAVAILABLE",
+        message: `the last measurement of ${gpu} is ${seconds(block.ageMs)} old; at most ${seconds(ctx.ageLimitMs)} is accepted`,
+        ...at,
+      };
+    case undefined:
+      break;
+  }
+  // A unified GPU's memory is the host's: told once, by ramReason.
+  return pool.key === hostPool ? undefined : memoryReason(state, pool, req, ctx, gpu, at);
+}
+
+function memoryReason(
+  state: EngineState,
+  pool: Pool,
+  req: Requirements,
+  ctx: FitContext,
+  gpu: string,
+  at: { gpuUuid: string; neededMb: Mib },
+): Reason | undefined {
+  const rival = exclusivityConflict(pool, req.exclusive);
+  if (rival !== undefined) {
+    const message = rival.lease.workload.requirements.exclusive
+      ? `${gpu} is leased exclusively to ${rival.lease.id}`
+      : `${gpu} is wanted exclusively and ${rival.lease.id} has a lease on it`;
+    return { code: "INSUFFICIENT_GPU_MEMORY", message, ...at, availableMb: 0, heldBy: holders(pool) };
+  }
+  const availableMb = availableOf(state, pool);
+  if (availableMb === undefined) return undefined;
+  if (availableMb < req.vramMb) {
+    const numbers = {
+      ...at,
+      availableMb,
+      outstandingMb: pool.outstandingMb,
+      heldBy: holders(pool),
+      ...(pool.foreignMb === undefined ? {} : { foreignMb: pool.foreignMb }),
+    };
+    if (availableMb + pool.drainingMb >= req.vramMb) {
+      return {
+        code: "WAITING_FOR_RELEASE",
+        message: `${gpu}: ${mib(pool.drainingMb)} of leases that have ended are not seen to be free yet`,
+        ...numbers,
+      };
+    }
+    const parts = [
+      `${gpu} has ${mib(Math.max(0, availableMb))} available of the ${mib(req.vramMb)} needed`,
+      ...(pool.foreignMb ? [`${mib(pool.foreignMb)} are used by processes without a lease`] : []),
+      ...(pool.claimedMb > 0
+        ? [
+            `${mib(pool.claimedMb)} are leased${pool.outstandingMb > 0 ? ` (${mib(pool.outstandingMb)} of them not in use yet)` : ""}`,
+          ]
+        : []),
+    ];
+    return { code: "INSUFFICIENT_GPU_MEMORY", message: parts.join("; "), ...numbers };
+  }
+  const hold = holdOn(pool.key, ctx.holds);
+  if (hold !== undefined) {
+    return {
+      code: "HELD_FOR_EARLIER_TICKET",
+      message: `${gpu} is held for ${hold.ticket.id}, which has been overtaken ${hold.ticket.overtaken} times`,
+      ...at,
+      availableMb,
+      heldBy: [hold.ticket.id],
+    };
+  }
+  return undefined;
+}
+
+function ramReason(state: EngineState, neededMb: Mib, ctx: FitContext): Reason | undefined {
+  if (neededMb === 0) return undefined;
+  const pool = state.pools.get(hostPool);
+  const availableMb = ramAvailable(state, ctx);
+  if (pool === undefined || availableMb === undefined) {
+    const why = hostIsFresh(state, ctx.now) ? "its figures are incomplete" : "no fresh measurement is there";
+    return { code: "INSUFFICIENT_SYSTEM_RAM", message: `host memory is not known: ${why}`, neededMb };
+  }
+  if (availableMb >= neededMb) return undefined;
+  const withoutHolds = availableOf(state, pool) ?? availableMb;
+  if (withoutHolds >= neededMb) {
+    const heldBy = ctx.holds.filter((h) => h.ramMb !== undefined).map((h) => h.ticket.id);
+    return {
+      code: "HELD_FOR_EARLIER_TICKET",
+      message: `host memory is held for ${heldBy[0]}, which has been overtaken often enough`,
+      neededMb,
+      availableMb,
+      heldBy,
+    };
+  }
+  const numbers = { neededMb, availableMb: withoutHolds, outstandingMb: pool.outstandingMb, heldBy: holders(pool) };
+  if (withoutHolds + pool.drainingMb >= neededMb) {
+    return {
+      code: "WAITING_FOR_RELEASE",
+      message: `${mib(pool.drainingMb)} of host memory of leases that have ended are not seen to be free yet`,
+      ...numbers,
+    };
+  }
+  const message = `the host has ${mib(Math.max(0, withoutHolds))} of memory available of the ${mib(neededMb)} needed${pool.claimedMb > 0 ? `; ${mib(pool.claimedMb)} are leased` : ""}`;
+  return { code: "INSUFFICIENT_SYSTEM_RAM", message, ...numbers };
+}
+
+function holders(pool: Pool): readonly string[] {
+  return [...new Set([...pool.holdings].filter((h) => h.lease.phase !== "ended").map((h) => h.lease.id))].slice(0, 16);
+}
+
+/** `8,000 MiB` */
+export function mib(mb: Mib): string {
+  return `${String(Math.round(mb)).replace(/\B(?=(\d{3})+$)/g, ",")} MiB`;
+}
+
+function seconds(ms: number): string {
+  return Number.isFinite(ms) ? `${(ms / 1000).toFixed(1)} s` : "a very long time";
+}

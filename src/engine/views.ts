@@ -1,0 +1,186 @@
+import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
+import { type DeviceBlock, deviceBlock, type FitContext, hostIsFresh, placementFor } from "./fit.ts";
+import { policyFor } from "./judge.ts";
+import { compareOrder } from "./order.ts";
+import { whyNot } from "./reasons.ts";
+import type { GpuSample, Mib, Millis } from "./sample.ts";
+import { type EngineState, hostPool, type LeaseRecord, type TicketHold, type TicketRecord } from "./state.ts";
+import type { LeaseView, Reason, ReasonCode, TicketId, TicketView } from "./types.ts";
+
+/** A copy of a lease for the outside. */
+export function leaseView(lease: LeaseRecord): LeaseView {
+  const residentOf = (uuid: string): Mib | undefined => lease.holdings.find((h) => h.gpuUuid === uuid)?.residentMb;
+  const ram = lease.holdings.find((h) => h.gpuUuid === undefined)?.residentMb;
+  return {
+    id: lease.id,
+    token: lease.token,
+    workload: lease.workload,
+    gpus: lease.gpus.map((g) => {
+      const residentMb = residentOf(g.uuid);
+      return residentMb === undefined ? g : { ...g, residentMb };
+    }),
+    ramMb: lease.workload.requirements.ramMb,
+    grantedAt: lease.grantedAt,
+    ttlMs: lease.ttlMs,
+    hold: lease.hold,
+    state: publicState(lease),
+    requestId: lease.requestId,
+    executions: lease.executions.size,
+    policy: lease.policy,
+    processes: [...lease.processes],
+    overcommitted: lease.overcommitted,
+    ...(lease.expiresAt === undefined ? {} : { expiresAt: lease.expiresAt }),
+    ...(lease.end === undefined ? {} : { end: lease.end }),
+    ...(ram === undefined ? {} : { residentRamMb: ram }),
+  };
+}
+
+function publicState(lease: LeaseRecord): LeaseView["state"] {
+  if (lease.phase === "held") return lease.executions.size > 0 ? "active" : "idle";
+  return lease.phase === "ended" ? "ended" : "draining";
+}
+
+/** A copy of a ticket for the outside, with its place and its reasons as they are now. */
+export function ticketView(state: EngineState, ticket: TicketRecord, now: Millis): TicketView {
+  return {
+    id: ticket.id,
+    requestId: ticket.requestId,
+    workload: ticket.workload,
+    position: positionOf(state, ticket.id),
+    queueLength: state.queue.length,
+    submittedAt: ticket.submittedAt,
+    waitedMs: now - ticket.submittedAt,
+    reasons: reasonsOf(state, ticket, now),
+    policy: policyFor(state, ticket.policy, "wait"),
+    connected: ticket.connected,
+    overtaken: ticket.overtaken,
+    ...(ticket.deadline === undefined ? {} : { deadline: ticket.deadline }),
+  };
+}
+
+/** 1 is next; 0: it does not wait. Worked out for all at once, when the queue has changed since. */
+export function positionOf(state: EngineState, id: TicketId): number {
+  if (state.positions.version !== state.version) {
+    const byTicket = new Map<TicketId, number>();
+    for (const [i, t] of state.queue.entries()) byTicket.set(t.id, i + 1);
+    state.positions = { version: state.version, byTicket };
+  }
+  return state.positions.byTicket.get(id) ?? 0;
+}
+
+/** Holds that bind whoever comes at this place of the order. */
+export function bindingHolds(
+  state: EngineState,
+  place: { seq: number; workload: { priority: number } },
+): readonly TicketHold[] {
+  return state.holds.filter((h) => compareOrder(h.ticket, place) < 0);
+}
+
+export function contextOf(state: EngineState, ticket: TicketRecord, now: Millis): FitContext {
+  return {
+    now,
+    ageLimitMs: Math.min(ticket.pollIntervalMs, state.settings.maxSampleAgeMs),
+    holds: bindingHolds(state, ticket),
+  };
+}
+
+/** Why a ticket waits now; at least one reason. */
+export function reasonsOf(state: EngineState, ticket: TicketRecord, now: Millis): readonly Reason[] {
+  const reasons: Reason[] = [];
+  if (!ticket.connected)
+    reasons.push({ code: "BEHIND_IN_QUEUE", message: "its client is away; its place is kept for a while" });
+  if (ticket.policyMessage !== "") reasons.push({ code: "POLICY", message: ticket.policyMessage });
+  const ctx = contextOf(state, ticket, now);
+  if (placementFor(state, ticket.workload.requirements, ctx) === undefined)
+    reasons.push(...whyNot(state, ticket.workload.requirements, ctx));
+  if (reasons.length === 0)
+    reasons.push({ code: "POLICY", message: `policy ${policyFor(state, ticket.policy, "wait")} lets it wait` });
+  return reasons;
+}
+
+/** The books of one GPU, for people. */
+export interface GpuAccountView {
+  readonly device: GpuSample;
+  readonly capacityMb?: Mib;
+  readonly foreignMb?: Mib;
+  readonly outstandingMb: Mib;
+  readonly claimedMb: Mib;
+  readonly drainingMb: Mib;
+  readonly availableMb?: Mib;
+  /** Empty: takes new work. */
+  readonly blocked: string;
+  readonly blockedCode?: ReasonCode;
+  readonly leaseIds: readonly string[];
+}
+
+export function gpuAccounts(state: EngineState, now: Millis): readonly GpuAccountView[] {
+  return (state.sample?.gpus ?? []).map((device) => {
+    const pool = state.pools.get(poolKeyOf(device));
+    const block =
+      pool === undefined ? undefined : deviceBlock(device, pool, { now, ageLimitMs: state.settings.maxSampleAgeMs });
+    const capacityMb = pool === undefined ? undefined : capacityOf(state, pool);
+    const availableMb = pool === undefined || block !== undefined ? undefined : availableOf(state, pool);
+    return {
+      device,
+      outstandingMb: pool?.outstandingMb ?? 0,
+      claimedMb: pool?.claimedMb ?? 0,
+      drainingMb: pool?.drainingMb ?? 0,
+      leaseIds:
+        pool === undefined
+          ? []
+          : [...new Set([...pool.holdings].filter((h) => h.gpuUuid === device.uuid).map((h) => h.lease.id))],
+      blocked: block === undefined ? "" : blockText(device, block),
+      ...(block === undefined ? {} : { blockedCode: blockCode(block) }),
+      ...(capacityMb === undefined ? {} : { capacityMb }),
+      ...(pool?.foreignMb === undefined ? {} : { foreignMb: pool.foreignMb }),
+      ...(availableMb === undefined ? {} : { availableMb }),
+    };
+  });
+}
+
+function blockCode(block: DeviceBlock): ReasonCode {
+  return block.kind === "unknown" || block.kind === "stale" ? "GPU_STATS_UNAVAILABLE" : "GPU_UNHEALTHY";
+}
+
+function blockText(device: GpuSample, block: DeviceBlock): string {
+  switch (block.kind) {
+    case "stale":
+      return "its last measurement is too old";
+    case "unknown":
+      return device.healthMessage || "its memory is not known";
+    case "lost":
+      return device.healthMessage || "it does not answer";
+    case "degraded":
+      return device.healthMessage || "its figures are incomplete";
+    case "compute-mode":
+      return `compute mode ${device.computeMode} does not allow sharing`;
+  }
+}
+
+/** The books of host memory, for people. */
+export interface HostAccountView {
+  readonly totalMb?: Mib;
+  readonly capacityMb?: Mib;
+  readonly freeMb?: Mib;
+  readonly outstandingMb: Mib;
+  readonly claimedMb: Mib;
+  readonly availableMb?: Mib;
+  readonly observedAt?: Millis;
+}
+
+export function hostAccount(state: EngineState, now: Millis): HostAccountView {
+  const pool = state.pools.get(hostPool);
+  if (pool === undefined) return { outstandingMb: 0, claimedMb: 0 };
+  const capacityMb = capacityOf(state, pool);
+  const availableMb = hostIsFresh(state, now) ? availableOf(state, pool) : undefined;
+  const f = pool.figures;
+  return {
+    outstandingMb: pool.outstandingMb,
+    claimedMb: pool.claimedMb,
+    ...(f?.totalMb === undefined ? {} : { totalMb: f.totalMb }),
+    ...(f?.freeMb === undefined ? {} : { freeMb: f.freeMb }),
+    ...(f === undefined ? {} : { observedAt: f.observedAt }),
+    ...(capacityMb === undefined ? {} : { capacityMb }),
+    ...(availableMb === undefined ? {} : { availableMb }),
+  };
+}

@@ -1,0 +1,215 @@
+import { createHash, randomUUID } from "node:crypto";
+import { Failure, invalidArgument } from "../engine/failure.ts";
+import type { Millis } from "../engine/sample.ts";
+import type { Admission } from "./admission.ts";
+import { copyArguments } from "./arguments.ts";
+import { Attempts } from "./attempts.ts";
+import { Cancelled, clientGone, draining, endingOf, workerModeUnsupported } from "./endings.ts";
+import type { ExecutionEvent } from "./event-feed.ts";
+import { type Ending, Execution, type ExecutionView } from "./execution.ts";
+import { History } from "./history.ts";
+import { canonicalJson, type JsonObject } from "./json.ts";
+import type { PluginMode } from "./manifest.ts";
+import type { Outcome } from "./outcome.ts";
+import type { LoadedPlugin, PluginEntry, Registry } from "./registry.ts";
+import type { Job, Runner } from "./runner.ts";
+import { Slots } from "./slots.ts";
+
+/** What to run. Validated at the boundary, but for the arguments. */
+export interface ExecutionRequest {
+  readonly plugin: string;
+  readonly arguments: JsonObject;
+  /** Empty: the server's. */
+  readonly policy: string;
+  /** Longest wait for a turn and for resources; undefined: the server's default; 0: for ever. */
+  readonly timeoutMs: number | undefined;
+  readonly tenant: string;
+  readonly priority: number;
+  /** Empty: none. */
+  readonly requestId: string;
+}
+
+export interface ExecutorOptions {
+  readonly registry: Registry;
+  readonly admission: Admission;
+  /** One for each mode that this server can run. */
+  readonly runners: Partial<Record<PluginMode, Runner>>;
+  /** Milliseconds since 1970, for people. */
+  readonly now?: () => Millis;
+  readonly newId?: () => string;
+  /** Executions that run or wait at the same time. */
+  readonly maxExecutions?: number;
+  /** For requests without a timeout: the longest wait for a turn, in ms; undefined or 0: for ever. */
+  readonly defaultTimeoutMs?: number;
+  /** Told of what must not happen, such as a lease that cannot be given back; for the log. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/** Runs plugins on leases: takes turns, asks for admission, runs, and gives back what it got, whatever happens. */
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #history = new History();
+  readonly #slots: Slots;
+  readonly #attempts: Attempts;
+  readonly #maxExecutions: number;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#maxExecutions = options.maxExecutions ?? 10_000;
+    this.#slots = new Slots((name) => options.registry.find(name)?.maxConcurrency ?? 1);
+    const onError = (error: unknown) => options.onError?.(error);
+    this.#attempts = new Attempts(options.admission, this.#slots, options.defaultTimeoutMs, onError);
+  }
+
+  /**
+   * Starts an execution, or finds the one that was started with the same request_id. Throws a Failure for a plugin that is
+   * unknown, disabled or of a mode that cannot be run, for wrong arguments, and when there are too many executions.
+   */
+  start(request: ExecutionRequest): Execution {
+    const args = copyArguments(request.arguments);
+    const fingerprint = createHash("sha256")
+      .update(canonicalJson([request.plugin, request.tenant, args]))
+      .digest("base64");
+    const known = request.requestId === "" ? undefined : this.#history.byRequestId(request.requestId);
+    if (known !== undefined) {
+      if (known.fingerprint === fingerprint) return known.execution;
+      const description = "is in use for an execution with another plugin, other arguments or another tenant: choose a new one";
+      throw invalidArgument({ field: "request_id", description });
+    }
+    if (this.#closing !== undefined) throw draining();
+    const plugin = this.#options.registry.get(request.plugin);
+    if (!plugin.enabled) {
+      const message = `Plugin "${request.plugin}" is disabled: enable it first (EnablePlugin).`;
+      throw new Failure("PLUGIN_DISABLED", message, { plugin: request.plugin });
+    }
+    const runner = this.#options.runners[plugin.manifest.mode];
+    if (runner === undefined) throw workerModeUnsupported(request.plugin);
+    plugin.check(args);
+    const job = runner.prepare(plugin, args);
+    if (this.#history.unfinishedCount >= this.#maxExecutions) {
+      const message = `${this.#maxExecutions} executions run or wait already: try again later.`;
+      throw new Failure("TOO_MANY_EXECUTIONS", message, { max_executions: String(this.#maxExecutions) });
+    }
+    const { tenant, requestId } = request;
+    const id = this.#options.newId?.() ?? randomUUID();
+    const execution = new Execution({ id, plugin: request.plugin, tenant, requestId }, this.#options.now ?? Date.now);
+    this.#history.add(execution, fingerprint);
+    void this.#drive(execution, plugin, job, request);
+    return execution;
+  }
+
+  /**
+   * Tells how an execution stands and what happens to it. When its reader goes away, one that nobody else can find (it has no
+   * request_id) is cancelled.
+   */
+  watch(execution: Execution, signal: AbortSignal): AsyncGenerator<ExecutionEvent, void> {
+    return execution.watch(signal, () => {
+      if (execution.identity.requestId === "") execution.cancel(clientGone());
+    });
+  }
+
+  /**
+   * Waits for the outcome. Throws what the execution could not even begin with, such as QUEUE_FULL. When the caller goes away,
+   * an execution without request_id is cancelled; one with it goes on, and the wait rejects.
+   */
+  async outcome(execution: Execution, signal: AbortSignal): Promise<Outcome> {
+    let leave = () => {};
+    const gone = new Promise<never>((_resolve, reject) => {
+      leave = () => {
+        if (execution.identity.requestId === "") execution.cancel(clientGone());
+        else
+          reject(
+            new Failure("EXECUTION_CANCELLED", "Its client went away; the execution goes on and its request_id finds it."),
+          );
+      };
+    });
+    signal.addEventListener("abort", leave, { once: true });
+    if (signal.aborted) leave();
+    try {
+      const { outcome, error } = await Promise.race([execution.done, gone]);
+      if (error !== undefined) throw error;
+      return outcome;
+    } finally {
+      signal.removeEventListener("abort", leave);
+    }
+  }
+
+  /** Throws EXECUTION_NOT_FOUND. */
+  get(id: string): ExecutionView {
+    return this.#get(id).view();
+  }
+
+  /** Newest first. @param plugin only of this one; empty: of all. */
+  list(plugin: string, max = 1_000): ExecutionView[] {
+    const found = this.#history.list().filter((e) => plugin === "" || e.identity.plugin === plugin);
+    return found.slice(0, max).map((e) => e.view());
+  }
+
+  /** Ends an execution and answers it when it has ended. Idempotent. Throws EXECUTION_NOT_FOUND. */
+  async cancel(id: string): Promise<ExecutionView> {
+    const execution = this.#get(id);
+    execution.cancel(new Cancelled("The execution was cancelled."));
+    await execution.done;
+    return execution.view();
+  }
+
+  /** How many executions of a plugin run or wait. */
+  unfinishedOf(plugin: string): number {
+    return this.#history.unfinishedOf(plugin);
+  }
+
+  /** The plugin, if it is one whose worker can be loaded, unloaded and released. Throws a Failure otherwise. */
+  worker(name: string): PluginEntry {
+    const plugin = this.#options.registry.get(name);
+    if (plugin.manifest.mode === "worker") throw workerModeUnsupported(name);
+    const message = `Plugin "${name}" runs in command mode: it starts for each execution and has no worker to load, unload or release.`;
+    throw new Failure("NOT_A_WORKER", message, { plugin: name });
+  }
+
+  /** Call it when manifests were loaded: a raised max_concurrency lets waiting executions in. */
+  pluginsChanged(): void {
+    this.#slots.limitsChanged();
+  }
+
+  /**
+   * Takes nothing new, ends what waits, gives what runs the grace (ms), then ends that too. Resolves when nothing is left.
+   * Idempotent.
+   */
+  shutdown(graceMs: number): Promise<void> {
+    this.#closing ??= this.#shutdown(graceMs);
+    return this.#closing;
+  }
+
+  async #shutdown(graceMs: number): Promise<void> {
+    const unfinished = this.#history.unfinished();
+    // Last first, so that nobody moves up in the queue only to be turned away.
+    for (const execution of unfinished.toReversed()) if (execution.state === "queued") execution.cancel(draining());
+    const timer = setTimeout(() => {
+      for (const execution of unfinished)
+        execution.cancel(new Cancelled("The server shut down before it was done: run it again."));
+    }, graceMs);
+    await Promise.all(unfinished.map((e) => e.done));
+    clearTimeout(timer);
+  }
+
+  #get(id: string): Execution {
+    const execution = this.#history.get(id);
+    if (execution !== undefined) return execution;
+    const shown = id.slice(0, 128);
+    const message = `There is no execution "${shown}": it never was, or it finished too long ago to be remembered.`;
+    throw new Failure("EXECUTION_NOT_FOUND", message, { execution_id: shown });
+  }
+
+  async #drive(execution: Execution, plugin: LoadedPlugin, job: Job, request: ExecutionRequest): Promise<void> {
+    let ending: Ending;
+    try {
+      ending = { outcome: await this.#attempts.run(execution, plugin, job, request) };
+    } catch (error) {
+      ending = endingOf(error, execution.signal);
+      if (!(error instanceof Failure) && !(error instanceof Cancelled)) this.#options.onError?.(error);
+    }
+    execution.finish(ending);
+    this.#history.finished(execution);
+  }
+}

@@ -1,0 +1,20 @@
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+
+/** The server's log: one JSON object a line. */
+export type Log = Logger;
+
+/** How much is logged. */
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent";
+
+/**
+ * Makes the log. Lines go to stderr, so that stdout stays free for what a command answers.
+ *
+ * Written synchronously: a line is out before whatever it tells of can end the process, and lines never grow into a
+ * backlog in memory. That costs some microseconds a line, which is little because decisions are logged and calls are not.
+ * Requests are never logged in full: callers name the fields that they log.
+ * @param options.destination where lines go instead, for tests.
+ */
+export function createLog(options: { readonly level?: LogLevel; readonly destination?: DestinationStream } = {}): Log {
+  const settings = { level: options.level ?? "info", base: { pid: process.pid }, timestamp: stdTimeFunctions.isoTime };
+  return pino(settings, options.destination ?? pino.destination({ dest: 2, sync: true }));
+}

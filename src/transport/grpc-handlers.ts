@@ -1,0 +1,168 @@
+import { create, type DescMessage, type DescMethod, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError, type MethodImplSpec } from "@connectrpc/connect";
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  MethodDefinition,
+  ServerDuplexStream,
+  ServerWritableStream,
+} from "@grpc/grpc-js";
+import { GrpcContext, isGone } from "./grpc-context.ts";
+import { bufferOf } from "./headers.ts";
+import { statusFromError } from "./status.ts";
+
+/** Says what a caller is told about something that was thrown. */
+export type ToError = (thrown: unknown, rpc: string) => ConnectError;
+
+/** Stands for a request that could not be decoded, so that the answer is INVALID_ARGUMENT and not grpc-js's own INTERNAL. */
+const undecodable = Symbol("undecodable");
+
+/** How many messages of a stream may be on their way before the next one is asked for. */
+const messagesAhead = 2;
+
+/**
+ * What grpc-js needs to know about a method. Answers are encoded by the handlers below, where an error can still be
+ * told and logged like any other.
+ */
+export function definitionOf(method: DescMethod): MethodDefinition<unknown, Buffer> {
+  const requestDeserialize = (bytes: Buffer): unknown => {
+    try {
+      return fromBinary(method.input, bytes);
+    } catch {
+      return undecodable;
+    }
+  };
+  return {
+    path: `/${method.parent.typeName}/${method.name}`,
+    requestStream: method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming",
+    responseStream: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
+    requestDeserialize,
+    responseSerialize: (bytes) => bytes,
+    // The server never uses these two.
+    requestSerialize: () => Buffer.alloc(0),
+    responseDeserialize: (bytes) => bytes,
+  };
+}
+
+/** The handler that grpc-js calls for a method. */
+export function handlerOf(
+  spec: MethodImplSpec,
+  toError: ToError,
+): handleUnaryCall<unknown, Buffer> | handleServerStreamingCall<unknown, Buffer> | handleBidiStreamingCall<unknown, Buffer> {
+  const { method } = spec;
+  const rpc = `${method.parent.typeName}/${method.name}`;
+  switch (spec.kind) {
+    case "unary":
+      return unary(spec, (thrown) => toError(thrown, rpc));
+    case "server_streaming":
+      return (call: ServerWritableStream<unknown, Buffer>) => {
+        const context = new GrpcContext(call, method);
+        void respond(
+          call,
+          context,
+          () => spec.impl(decoded(method, call.request), context),
+          (thrown) => toError(thrown, rpc),
+        );
+      };
+    case "bidi_streaming":
+      return (call: ServerDuplexStream<unknown, Buffer>) => {
+        const context = new GrpcContext(call, method);
+        void respond(
+          call,
+          context,
+          () => spec.impl(requests(method, call), context),
+          (thrown) => toError(thrown, rpc),
+        );
+      };
+    default:
+      throw new Error(`${rpc} sends a stream and is answered once, which the gRPC door does not serve`);
+  }
+}
+
+function unary(
+  spec: MethodImplSpec & { kind: "unary" },
+  toError: (thrown: unknown) => ConnectError,
+): handleUnaryCall<unknown, Buffer> {
+  return async (call, callback) => {
+    let bytes: Buffer;
+    const context = new GrpcContext(call, spec.method);
+    try {
+      bytes = encode(spec.method, await spec.impl(decoded(spec.method, call.request), context));
+      context.sendHeader();
+    } catch (thrown) {
+      callback(statusFromError(toError(thrown)));
+      return;
+    }
+    callback(null, bytes, context.trailer());
+  };
+}
+
+/**
+ * Sends the messages of a stream, each as soon as it is there, and asks for the next one only while few are on their way:
+ * a slow reader so holds the implementation back, and is told the newest state when it can read again.
+ */
+async function respond(
+  call: ServerWritableStream<unknown, Buffer> | ServerDuplexStream<unknown, Buffer>,
+  context: GrpcContext,
+  open: () => AsyncIterable<MessageInitShape<DescMessage>>,
+  toError: (thrown: unknown) => ConnectError,
+): Promise<void> {
+  let gone = isGone(call);
+  let onTheirWay = 0;
+  let wake: (() => void) | undefined;
+  let responses: AsyncIterator<MessageInitShape<DescMessage>> | undefined;
+  const flushed = () => {
+    onTheirWay--;
+    wake?.();
+  };
+  call.once("cancelled", () => {
+    gone = true;
+    wake?.();
+    // Without this an implementation that waits for something other than its signal would learn of it with its next message.
+    responses?.return?.().then(undefined, toError);
+  });
+  try {
+    responses = open()[Symbol.asyncIterator]();
+    while (!gone) {
+      const result = await responses.next();
+      if (gone || result.done === true) break;
+      context.sendHeader();
+      onTheirWay++;
+      call.write(encode(context.method, result.value), flushed);
+      while (onTheirWay >= messagesAhead && !gone) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+    if (gone) await responses.return?.();
+    else call.end(context.trailer());
+  } catch (thrown) {
+    const error = toError(thrown);
+    if (!gone) call.emit("error", statusFromError(error));
+  }
+}
+
+function encode(method: DescMethod, message: MessageInitShape<DescMessage>): Buffer {
+  return bufferOf(toBinary(method.output, create(method.output, message)));
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: grpc-js is told by requestDeserialize what the request is, which its types do not carry.
+function decoded(method: DescMethod, request: unknown): any {
+  if (request === undecodable) {
+    throw new ConnectError(`the request could not be read as a ${method.input.typeName} message`, Code.InvalidArgument);
+  }
+  return request;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as above.
+async function* requests(method: DescMethod, call: ServerDuplexStream<unknown, Buffer>): AsyncGenerator<any> {
+  try {
+    // Destroying the call when nobody reads on would also cut the answers off.
+    for await (const request of call.iterator({ destroyOnReturn: false })) yield decoded(method, request);
+  } catch (thrown) {
+    // grpc-js destroys the stream of a client that has gone: for whoever reads, its requests are over.
+    if (!isGone(call)) throw thrown;
+  }
+}

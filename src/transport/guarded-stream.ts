@@ -1,0 +1,99 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import type { RpcMetrics } from "../observe/metrics.ts";
+
+/**
+ * One stream of answers on its way out. It is an iterator rather than a generator around a generator: return() reaches the
+ * implementation at once, also while an answer is being waited for, and a message costs one promise.
+ *
+ * OPEN until the implementation is done, throws, or is told to stop; then OVER, for good. OVER is counted once.
+ */
+export class GuardedStream<T> implements AsyncIterableIterator<T> {
+  readonly #responses: AsyncIterator<T>;
+  readonly #signal: AbortSignal;
+  readonly #counters: RpcMetrics;
+  readonly #endOf: (thrown: unknown) => ConnectError;
+  readonly #started = performance.now();
+  readonly #passOn: (result: IteratorResult<T>) => IteratorResult<T>;
+  readonly #failed: (thrown: unknown) => never;
+  #over = false;
+
+  /**
+   * @param open starts the implementation; what it throws is the stream's error.
+   * @param endOf what a caller is told about something that was thrown.
+   */
+  constructor(
+    open: () => AsyncIterator<T>,
+    signal: AbortSignal,
+    counters: RpcMetrics,
+    endOf: (thrown: unknown) => ConnectError,
+  ) {
+    this.#signal = signal;
+    this.#counters = counters;
+    this.#endOf = endOf;
+    counters.streamOpened();
+    this.#passOn = (result) => {
+      if (result.done === true) this.#close("OK");
+      return result;
+    };
+    this.#failed = (thrown) => {
+      const error = this.#endOf(thrown);
+      this.#close(codeName(error.code));
+      throw error;
+    };
+    try {
+      this.#responses = open();
+    } catch (thrown) {
+      this.#failed(thrown);
+      throw thrown;
+    }
+    if (signal.aborted) this.handleEvent();
+    else signal.addEventListener("abort", this);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<T>> {
+    return this.#responses.next().then(this.#passOn, this.#failed);
+  }
+
+  /** Tells the implementation to stop: its `finally` runs, if need be as soon as what it waits for is over. */
+  async return(): Promise<IteratorResult<T>> {
+    this.#close("CANCELLED");
+    await this.#stop();
+    return { done: true, value: undefined };
+  }
+
+  /** The client has gone, or its deadline has passed. */
+  handleEvent(): void {
+    const { reason } = this.#signal;
+    this.#close(
+      reason instanceof Error && "code" in reason && reason.code === Code.DeadlineExceeded ? "DEADLINE_EXCEEDED" : "CANCELLED",
+    );
+    void this.#stop();
+  }
+
+  async #stop(): Promise<void> {
+    try {
+      await this.#responses.return?.();
+    } catch (thrown) {
+      // Nobody is there any more who could be told what cleaning up threw, but the log is.
+      this.#endOf(thrown);
+    }
+  }
+
+  #close(code: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#signal.removeEventListener("abort", this);
+    this.#counters.streamClosed();
+    this.#counters.done(code, (performance.now() - this.#started) / 1000);
+  }
+}
+
+/** A status as gRPC spells it: INVALID_ARGUMENT, CANCELLED. */
+export function codeName(code: Code): string {
+  if (code === Code.Canceled) return "CANCELLED";
+  return Code[code].replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase();
+}

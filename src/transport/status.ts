@@ -1,0 +1,59 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
+import { type Status, StatusSchema } from "#gen/google/rpc/status_pb.js";
+import { headersFromMetadata, metadataFromHeaders } from "./headers.ts";
+
+/** Trailer that carries a serialized google.rpc.Status: the code, the message and the details of an error. */
+const detailsTrailer = "grpc-status-details-bin";
+
+/** The status and trailers that say what `error` says, its details in grpc-status-details-bin. */
+export function statusFromError(error: ConnectError): StatusObject {
+  const metadata = metadataFromHeaders(error.metadata, new Metadata());
+  if (error.details.length > 0) {
+    const status = create(StatusSchema, {
+      code: error.code,
+      message: error.rawMessage,
+      details: error.details.map((detail) =>
+        "desc" in detail
+          ? anyPack(detail.desc, create(detail.desc, detail.value))
+          : { typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value },
+      ),
+    });
+    metadata.set(detailsTrailer, Buffer.from(toBinary(StatusSchema, status)));
+  }
+  // Through UTF-8 and back: half a surrogate pair, which JSON can carry, cannot be written into a header.
+  return { code: error.code as number, details: Buffer.from(error.rawMessage).toString(), metadata };
+}
+
+/** What a gRPC client was told, as a ConnectError whose findDetails works. */
+export function errorFromStatus(status: StatusObject | ServiceError): ConnectError {
+  const error = new ConnectError(
+    status.details,
+    isCode(status.code) ? status.code : Code.Unknown,
+    headersFromMetadata(status.metadata),
+  );
+  error.isWireError = true;
+  const bytes = status.metadata.get(detailsTrailer)[0];
+  if (bytes !== undefined && typeof bytes !== "string") {
+    error.details = (parseStatus(bytes)?.details ?? []).map((any) => ({
+      type: any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1),
+      value: any.value,
+    }));
+  }
+  return error;
+}
+
+/** Details that cannot be read are left out: the code and the message still say what happened. */
+function parseStatus(bytes: Uint8Array): Status | undefined {
+  try {
+    return fromBinary(StatusSchema, bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function isCode(code: number): code is Code {
+  return code >= Code.Canceled && code <= Code.Unauthenticated;
+}

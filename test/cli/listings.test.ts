@@ -1,0 +1,119 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { expectGolden } from "../golden/golden.ts";
+import { fakeMachine } from "./fake-machine.ts";
+import { type FakeServer, startFakeServer } from "./fake-server.ts";
+import { sluice } from "./run-in-process.ts";
+
+let server: FakeServer;
+beforeAll(async () => {
+  server = await startFakeServer(fakeMachine);
+});
+afterAll(() => server.close());
+
+const at = (text: string) => text.replaceAll(server.address, "ADDRESS");
+
+describe("what listing commands print", () => {
+  const listings: readonly (readonly [string, readonly string[]])[] = [
+    ["status", ["status"]],
+    ["queue", ["queue"]],
+    ["leases", ["leases"]],
+    ["gpus", ["gpus"]],
+    ["gpus-processes", ["gpus", "--processes"]],
+    ["monitor", ["monitor"]],
+    ["policy", ["policy"]],
+    ["plugins", ["plugins"]],
+  ];
+  for (const [name, argv] of listings) {
+    it(`sluice ${argv.join(" ")} prints for people what test/golden/${name}.txt says`, async () => {
+      const { code, out, err } = await sluice([...argv, "--address", server.address]);
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+      expectGolden(`${name}.txt`, at(out));
+    });
+
+    it(`sluice ${argv.join(" ")} --json prints one document, as test/golden/${name}.json says`, async () => {
+      const { code, out, err } = await sluice([...argv, "--json"], { SLUICE_ADDRESS: server.address });
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+      expect(() => JSON.parse(out)).not.toThrow();
+      expectGolden(`${name}.json`, at(out));
+    });
+  }
+
+  it("no control character of a name reaches the terminal", async () => {
+    for (const argv of [["queue"], ["status"], ["gpus"], ["leases"]]) {
+      const { out } = await sluice([...argv, "--address", server.address]);
+      expect(out.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202a-\u202e]/u);
+    }
+  });
+
+  it("names in JSON are those of the contract, and lists are there when they are empty", async () => {
+    const { out } = await sluice(["queue", "--json", "--address", server.address]);
+    const queue = JSON.parse(out);
+    expect(queue.tickets[0].workload.resources.min_gpu_vram_mb).toBe(12000);
+    expect(queue.tickets[1].workload.resources.gpu_uuids).toEqual([]);
+    // Unknown is not zero: a number that was not measured is not there at all.
+    expect(queue.gpus[1]).not.toHaveProperty("available_mb");
+  });
+
+  it("the address may come before the command too", async () => {
+    const { code, out } = await sluice(["--address", server.address, "policy"]);
+    expect(code).toBe(0);
+    expect(out).toContain("safety");
+  });
+
+  it("queue --watch prints each state, as one JSON document a line, and says when the server ends it", async () => {
+    const { code, out, err } = await sluice(["queue", "--watch", "--json", "--address", server.address]);
+    const states = out.trim().split("\n").map((line) => JSON.parse(line));
+    expect(states.map((state) => state.tickets.length)).toEqual([2, 0]);
+    expect(code).toBe(69);
+    expect(err).toContain("the server has ended the watch");
+  });
+});
+
+describe("what commands that change something say", () => {
+  it("release says that memory is free only once it is seen to be", async () => {
+    const { code, out } = await sluice(["release", "lease-1", "--address", server.address]);
+    expect(code).toBe(0);
+    expect(out).toBe("Lease lease-1 was given back; its memory is free once it is seen to be.\n");
+  });
+
+  it("cancel, evict, policy and monitor say what they did", async () => {
+    const say = async (...argv: string[]) => (await sluice([...argv, "--address", server.address])).out;
+    expect(await say("cancel", "ticket-9")).toBe("Ticket ticket-9 was taken out of the queue.\n");
+    expect(await say("evict", "chat")).toBe("The worker of chat: evicting.\n");
+    expect(await say("policy", "queue")).toBe("policy  queue\nbefore  safety\n");
+    expect(await say("policy", "--unset")).toContain("policy  unset");
+    expect(await say("monitor", "sys-mon-host")).toContain("sys-mon-host  yes     yes   Well.");
+  });
+
+  it("policy takes a name or --unset, not both", async () => {
+    expect((await sluice(["policy", "queue", "--unset", "--address", server.address])).code).toBe(2);
+  });
+
+  it("plugins --reload tells each error by file and field, and exits with 1", async () => {
+    const { code, out, err } = await sluice(["plugins", "--reload", "--address", server.address]);
+    expect(code).toBe(1);
+    expect(out).toContain("whisper-local");
+    expect(err).toBe("/plugins/bad.json: resources.min_gpu_vram_mb: must be a whole number, not -1\n/plugins/worse.json: is not valid JSON\n");
+  });
+});
+
+describe("explain", () => {
+  it("says yes and where, and exits with 0", async () => {
+    const { code, out } = await sluice(["explain", "--vram", "6000", "--address", server.address]);
+    expect(code).toBe(0);
+    expectGolden("explain-yes.txt", out);
+  });
+
+  it("says not now, why, and what would fit, and exits with 75", async () => {
+    const { code, out } = await sluice(["explain", "--vram", "12000", "--gpus", "1", "--address", server.address]);
+    expect(code).toBe(75);
+    expectGolden("explain-not-now.txt", out);
+  });
+
+  it("says never for what no empty machine holds", async () => {
+    const { code, out } = await sluice(["explain", "--vram", "40000", "--address", server.address]);
+    expect(code).toBe(75);
+    expect(out).toContain("Never: 1 GPU with 40000 MiB cannot fit on this machine");
+    expect(out).toContain("The largest of this shape that this machine can hold: 1 GPU with 23726 MiB");
+  });
+});
