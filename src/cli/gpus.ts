@@ -25,11 +25,7 @@ export function gpusTable(gpus: readonly GpuStats[], accounts: readonly GpuAccou
       { title: "TOTAL MiB", right: true, cell: (gpu) => known(gpu.totalMb) },
       { title: "USED MiB", right: true, cell: (gpu) => known(gpu.usedMb) },
       { title: "FREE MiB", right: true, cell: (gpu) => known(gpu.freeMb) },
-      {
-        title: "FOREIGN MiB",
-        right: true,
-        cell: (gpu) => known(account(gpu)?.foreignMb) + (account(gpu)?.attributed === false ? "?" : ""),
-      },
+      { title: "FOREIGN MiB", right: true, cell: (gpu) => foreignText(account(gpu)) },
       { title: "PROMISED MiB", right: true, cell: (gpu) => known(account(gpu)?.outstandingMb) },
       { title: "AVAILABLE MiB", right: true, cell: (gpu) => known(account(gpu)?.availableMb) },
       { title: "LOAD %", right: true, cell: (gpu) => (gpu.loadPercent === undefined ? "-" : gpu.loadPercent.toFixed(0)) },
@@ -52,6 +48,11 @@ export function processesTable(processes: readonly GpuProcess[], gpus: readonly 
     ],
     processes,
   );
+}
+
+function foreignText(account: GpuAccount | undefined): string {
+  if (account?.foreignMb === undefined) return "-";
+  return account.attributed ? String(account.foreignMb) : `${account.foreignMb}?`;
 }
 
 function healthText(gpu: GpuStats, account: GpuAccount | undefined): string {

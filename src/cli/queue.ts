@@ -42,10 +42,12 @@ export function ticketsTable(tickets: readonly Ticket[]): string {
 export function queueText(state: Pick<WatchQueueResponse, "tickets" | "leases" | "gpus">): string {
   const waiting = state.tickets.length === 0 ? "Nobody waits.\n" : ticketsTable(state.tickets);
   const leases = state.leases.length === 1 ? "1 lease" : `${state.leases.length} leases`;
-  const gpus = state.gpus.map(
-    (gpu: GpuAccount) => `; GPU ${gpu.index}: ${known(gpu.availableMb)} of ${known(gpu.totalMb)} MiB available`,
-  );
+  const gpus = state.gpus.map((gpu: GpuAccount) => `; GPU ${gpu.index}: ${availableText(gpu)}`);
   return `${waiting}${leases}${gpus.join("")}\n`;
+}
+
+function availableText(gpu: GpuAccount): string {
+  return gpu.availableMb === undefined ? "not known" : `${gpu.availableMb} of ${known(gpu.totalMb)} MiB available`;
 }
 
 function gpusOf(ticket: Ticket): number {

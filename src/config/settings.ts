@@ -78,7 +78,7 @@ const state: ValueType<string> = {
 export const settings: { readonly [K in keyof ServeConfig]: Setting<ServeConfig[K]> } = {
   grpc: {
     name: "grpc",
-    type: list("ADDR", address, isAddress),
+    type: list("ADDR", address, isAddress, 1),
     default: ["127.0.0.1:50051"],
     help: "where gRPC clients connect; may be given more than once, and unix:/path works too",
   },

@@ -120,8 +120,13 @@ export const yesNo: ValueType<boolean> = {
   toJson: (value) => value,
 };
 
-/** Several texts: a JSON array, a flag given more than once, or one text with commas. */
-export function list(argument: string, allowed: string, check: (item: string) => boolean): ValueType<readonly string[]> {
+/** Several texts, at least `min`: a JSON array, a flag given more than once, or one text with commas. */
+export function list(
+  argument: string,
+  allowed: string,
+  check: (item: string) => boolean,
+  min = 0,
+): ValueType<readonly string[]> {
   return {
     argument,
     allowed,
@@ -131,6 +136,7 @@ export function list(argument: string, allowed: string, check: (item: string) =>
       const parts = Array.isArray(raw) ? raw : [raw];
       if (!parts.every((part): part is string => typeof part === "string")) return no;
       const items = parts.flatMap((part) => part.split(",")).map((item) => item.trim());
+      if (items.length < min) return no;
       const bad = items.find((item) => item === "" || !check(item));
       if (bad !== undefined) return items.length > 1 ? { ok: false, why: `"${bad}" in it is not ${allowed}` } : no;
       return yes([...new Set(items)]);

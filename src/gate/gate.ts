@@ -129,12 +129,13 @@ export class Gate {
 
   queue(): QueueView {
     const now = this.#clock.now();
-    return {
-      tickets: this.#state.queue.map((t) => ticketView(this.#state, t, now)),
-      leases: this.leases(),
-      gpus: gpuAccounts(this.#state, now),
-      host: hostAccount(this.#state, now),
-    };
+    return { tickets: this.#state.queue.map((t) => ticketView(this.#state, t, now)), leases: this.leases(), ...this.books() };
+  }
+
+  /** The books of every GPU and of the host. */
+  books(): Pick<QueueView, "gpus" | "host"> {
+    const now = this.#clock.now();
+    return { gpus: gpuAccounts(this.#state, now), host: hostAccount(this.#state, now) };
   }
 
   /** Running executions by name. */

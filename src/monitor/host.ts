@@ -80,14 +80,14 @@ export class SystemHostProbe implements HostProbe {
 
   private async cpu(at: Millis): Promise<number | undefined> {
     if (this.loadReadAt !== undefined && at - this.loadReadAt < loadPeriodMs) return this.cpuPercent;
-    try {
-      const { currentLoad: percent } = await this.load();
-      const isFirst = this.loadReadAt === undefined;
-      this.loadReadAt = at;
-      this.cpuPercent = isFirst || !Number.isFinite(percent) ? undefined : Math.min(100, Math.max(0, percent));
-    } catch {
-      this.cpuPercent = undefined;
-    }
+    const isFirst = this.loadReadAt === undefined;
+    this.loadReadAt = at;
+    const percent = this.load().then(
+      ({ currentLoad: value }) => (Number.isFinite(value) ? Math.min(100, Math.max(0, value)) : undefined),
+      () => undefined,
+    );
+    // The first one is the mean since boot, or takes half a second, depending on the version: it only sets the beginning.
+    if (!isFirst) this.cpuPercent = await percent;
     return this.cpuPercent;
   }
 }

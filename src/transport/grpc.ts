@@ -1,4 +1,4 @@
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import type { ServiceImplSpec } from "@connectrpc/connect";
 import { Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
 import { definitionOf, handlerOf, type ToError } from "./grpc-handlers.ts";
@@ -54,9 +54,14 @@ export async function openGrpcDoor(options: GrpcDoorOptions): Promise<Door> {
   // listening have to be told by their code.
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const listening: Listening[] = [];
+  const sockets = new Set<Socket>();
+  const accept = (socket: Socket): void => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    injector.injectConnection(socket);
+  };
   try {
-    for (const address of options.addresses)
-      listening.push(await listen(address, "grpc", () => createServer((socket) => injector.injectConnection(socket))));
+    for (const address of options.addresses) listening.push(await listen(address, "grpc", () => createServer(accept)));
   } catch (error) {
     server.forceShutdown();
     for (const one of listening) one.close();
@@ -77,6 +82,9 @@ export async function openGrpcDoor(options: GrpcDoorOptions): Promise<Door> {
       await Promise.race([over, cut]);
       clearTimeout(timer);
       server.forceShutdown();
+      // A session that was asked to close before only half closes its socket when it is destroyed; the client would notice
+      // with its next keepalive.
+      for (const socket of sockets) socket.destroy();
     },
   };
 }

@@ -40,9 +40,9 @@ export function createGuard(options: { readonly log: Log; readonly metrics: Metr
   let draining = false;
 
   function toError(thrown: unknown, rpc: string): ConnectError {
-    if (thrown instanceof Failure) return toConnectError(thrown);
+    if (thrown instanceof Failure) return wellFormed(toConnectError(thrown));
     // What another server told us may name its machines and files; it is not ours to pass on.
-    if (thrown instanceof ConnectError && !thrown.isWireError) return thrown;
+    if (thrown instanceof ConnectError && !thrown.isWireError) return wellFormed(thrown);
     const id = randomUUID();
     log.error({ err: thrown, id, rpc }, "internal error");
     const error = new ConnectError(`internal error, id ${id}; the server's log has more`, Code.Internal);
@@ -131,6 +131,14 @@ export function createGuard(options: { readonly log: Log; readonly metrics: Metr
       draining = true;
     },
   };
+}
+
+/** The same error without halves of surrogate pairs, which JSON can carry into a message but no header out again. */
+function wellFormed(error: ConnectError): ConnectError {
+  if (!/\p{Surrogate}/u.test(error.rawMessage)) return error;
+  const copy = new ConnectError(Buffer.from(error.rawMessage).toString(), error.code, error.metadata);
+  copy.details = error.details;
+  return copy;
 }
 
 function isAbort(thrown: unknown): boolean {

@@ -23,8 +23,7 @@ export function statusFromError(error: ConnectError): StatusObject {
     });
     metadata.set(detailsTrailer, Buffer.from(toBinary(StatusSchema, status)));
   }
-  // Through UTF-8 and back: half a surrogate pair, which JSON can carry, cannot be written into a header.
-  return { code: error.code as number, details: Buffer.from(error.rawMessage).toString(), metadata };
+  return { code: error.code as number, details: error.rawMessage, metadata };
 }
 
 /** What a gRPC client was told, as a ConnectError whose findDetails works. */

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createConnectRouter, type MethodImpl, type ServiceImplSpec } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import type { Metrics } from "../observe/metrics.ts";
+import { encodable } from "./encodable.ts";
 import { type Door, maxRequestBytes } from "./grpc.ts";
 import type { ToError } from "./grpc-handlers.ts";
 import type { Health } from "./health.ts";
@@ -29,7 +30,7 @@ export interface WebDoorOptions {
  * @throws Failure INVALID_ARGUMENT when the address cannot be listened on.
  */
 export async function openWebDoor(options: WebDoorOptions): Promise<Door> {
-  const handlers = handlersOf(options.services);
+  const handlers = handlersOf(options);
   const pages = pagesOf(options);
   let names = new HostNames([]);
   let draining = false;
@@ -94,11 +95,14 @@ export async function openWebDoor(options: WebDoorOptions): Promise<Door> {
   };
 }
 
-function handlersOf(services: readonly ServiceImplSpec[]): Map<string, UniversalHandler> {
+function handlersOf({ services, toError }: WebDoorOptions): Map<string, UniversalHandler> {
   // gRPC itself needs HTTP/2 and has a door of its own.
   const router = createConnectRouter({ grpc: false, readMaxBytes: maxRequestBytes });
   for (const { methods } of services) {
-    for (const { method, impl } of Object.values(methods)) router.rpc(method, impl as MethodImpl<typeof method>);
+    for (const spec of Object.values(methods)) {
+      const { method, impl } = encodable(spec, toError);
+      router.rpc(method, impl as MethodImpl<typeof method>);
+    }
   }
   return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 }

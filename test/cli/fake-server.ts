@@ -1,6 +1,6 @@
 import { create, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
-import { type MethodDefinition, Server, ServerCredentials, type ServerWritableStream, type sendUnaryData } from "@grpc/grpc-js";
+import { type MethodDefinition, Server, ServerCredentials, type ServerWritableStream, type ServiceDefinition, type sendUnaryData } from "@grpc/grpc-js";
 import { ExecutorService } from "#gen/sluice/v1/executor_pb.js";
 import { MonitorService } from "#gen/sluice/v1/monitor_pb.js";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
@@ -37,12 +37,12 @@ export async function startFakeServer(services: FakeServices): Promise<FakeServe
     const methods = service.methods.filter((method) => impl !== undefined && method.localName in impl);
     if (methods.length === 0) continue;
     server.addService(
-      Object.fromEntries(methods.map((method) => [method.name, definition(method)])),
+      Object.fromEntries(methods.map((method) => [method.name, definition(method)])) as unknown as ServiceDefinition,
       Object.fromEntries(
         methods.map((method) => {
           const handler = (impl as Record<string, Handler>)[method.localName] as Handler;
           const record = (request: unknown) => calls.push({ rpc: method.name, request });
-          return [method.name, method.methodKind === "unary" ? unary(method, handler, record) : streaming(method, handler, record)];
+          return [method.name, method.methodKind === "unary" ? unary(handler, record) : streaming(handler, record)];
         }),
       ),
     );
@@ -65,7 +65,7 @@ function definition(method: DescMethod): MethodDefinition<never, never> {
   };
 }
 
-function unary(_method: DescMethod, handler: Handler, record: (request: unknown) => void) {
+function unary(handler: Handler, record: (request: unknown) => void) {
   return (call: { request: unknown }, answer: sendUnaryData<unknown>) => {
     record(call.request);
     Promise.resolve()
@@ -77,7 +77,7 @@ function unary(_method: DescMethod, handler: Handler, record: (request: unknown)
   };
 }
 
-function streaming(_method: DescMethod, handler: Handler, record: (request: unknown) => void) {
+function streaming(handler: Handler, record: (request: unknown) => void) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
     record(call.request);
     const gone = new AbortController();

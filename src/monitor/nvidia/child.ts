@@ -72,7 +72,8 @@ export class Child {
   /** When it was reaped (or could not be started), and its output has been read. */
   readonly ended: Promise<ChildEnd>;
   readonly pid: number | undefined;
-  readonly #process: ChildProcess;
+  /** Absent when not even an attempt could be made. */
+  readonly #process: ChildProcess | undefined;
   readonly #graceMs: number;
   #condemned = false;
   #reaped = false;
@@ -80,10 +81,19 @@ export class Child {
 
   constructor(path: string, args: readonly string[], graceMs: number, onData: (chunk: Buffer) => void) {
     this.#graceMs = graceMs;
-    // A group of its own: where nvidia-smi is a wrapper script, the signal must reach what it started.
-    this.#process = spawn(path, args, { env: childEnv(), stdio: ["ignore", "pipe", "ignore"], detached: true });
-    this.pid = this.#process.pid;
-    const stdout = this.#process.stdout;
+    let started: ChildProcess;
+    try {
+      // A group of its own: where nvidia-smi is a wrapper script, the signal must reach what it started.
+      started = spawn(path, args, { env: childEnv(), stdio: ["ignore", "pipe", "ignore"], detached: true });
+    } catch (error) {
+      // Most failures come as an event, but ENOMEM and a few others are thrown.
+      this.#reaped = true;
+      this.ended = Promise.resolve({ startError: (error as NodeJS.ErrnoException).code ?? String(error) });
+      return;
+    }
+    this.#process = started;
+    this.pid = started.pid;
+    const stdout = started.stdout;
     stdout?.on("data", (chunk: Buffer) => {
       if (!this.#condemned) onData(chunk);
     });
@@ -94,17 +104,17 @@ export class Child {
         clearTimeout(this.#killer);
         resolve(end);
       };
-      this.#process.once("error", (error: NodeJS.ErrnoException) => {
-        if (this.#process.pid === undefined) done({ startError: error.code ?? error.message });
+      started.once("error", (error: NodeJS.ErrnoException) => {
+        if (started.pid === undefined) done({ startError: error.code ?? error.message });
       });
-      this.#process.once("exit", (code, signal) => {
+      started.once("exit", (code, signal) => {
         const end = { ...(code === null ? {} : { code }), ...(signal === null ? {} : { signal }) };
         // Something that the child left behind may hold the pipe open; what has been written by now arrives well within this.
         const late = setTimeout(() => {
           stdout?.destroy();
           done(end);
         }, 500);
-        this.#process.once("close", () => {
+        started.once("close", () => {
           clearTimeout(late);
           done(end);
         });
@@ -122,18 +132,20 @@ export class Child {
     if (this.#condemned || this.#reaped) return;
     this.#condemned = true;
     // With nobody reading, a child that floods dies of SIGPIPE instead of keeping this process busy.
-    this.#process.stdout?.destroy();
+    this.#process?.stdout?.destroy();
     this.#signal("SIGTERM");
     this.#killer = setTimeout(() => this.#signal("SIGKILL"), this.#graceMs);
   }
 
   #signal(signal: NodeJS.Signals): void {
-    if (this.#reaped || this.pid === undefined || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const child = this.#process;
+    // Once it is reaped its pid may belong to somebody else.
+    if (!child || child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     try {
-      process.kill(-this.pid, signal);
+      process.kill(-child.pid, signal);
     } catch {
-      // The group is gone, or it never became one (Windows): the process itself is what is left to try.
-      this.#process.kill(signal);
+      // There are no process groups here (Windows): the process itself is what is left to try.
+      child.kill(signal);
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { GpuKind, GpuSample, Mib, Millis } from "../../engine/sample.ts";
 import type { GpuRow } from "./gpu-row.ts";
 import type { IdentifiedRow, Inventory } from "./inventory.ts";
-import { isUnified, type Judgement, judge, plausible } from "./judgement.ts";
+import { isUnified, type Judgement, judge, plausible, xmlMayTell } from "./judgement.ts";
 import { type Listing, samePciBusId, type UnreadableGpu } from "./listing.ts";
 import { type MigDevice, migDevicesOf, partitionOf } from "./mig.ts";
 import type { XmlGpu, XmlLog } from "./query-xml.ts";
@@ -353,9 +353,9 @@ function addressing(gpu: XmlGpu | undefined): { addressingMode?: string } {
 function withXml<R extends GpuRow>(row: R, gpu: XmlGpu): R {
   const { memory } = gpu;
   const words = { ...row.words };
-  if (memory.totalMb !== undefined) delete words["memory.total"];
-  if (memory.usedMb !== undefined) delete words["memory.used"];
-  if (memory.freeMb !== undefined) delete words["memory.free"];
+  if (memory.totalMb !== undefined && xmlMayTell(words["memory.total"])) delete words["memory.total"];
+  if (memory.usedMb !== undefined && xmlMayTell(words["memory.used"])) delete words["memory.used"];
+  if (memory.freeMb !== undefined && xmlMayTell(words["memory.free"])) delete words["memory.free"];
   return {
     ...row,
     ...memory,

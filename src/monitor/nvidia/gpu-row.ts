@@ -4,7 +4,6 @@ import { isUuid, mibOf, numberOf, splitRow, timestampOf, wordOf } from "./csv-ro
 /** Columns that every supported driver knows. One unknown column kills the whole query, so the rest is optional. */
 const streamColumns = [
   "timestamp",
-  "count",
   "index",
   "uuid",
   "memory.total",
@@ -57,6 +56,7 @@ export function streamQuery(refused: ReadonlySet<Column>): Column[] {
 export interface GpuRow {
   /** Wall-clock time at which nvidia-smi began with this row, in ms since 1970. */
   readonly wallMs?: number;
+  /** How many GPUs the driver counts, which may be more than have a row. */
   readonly count?: number;
   readonly index?: number;
   readonly uuid?: string;

@@ -1,5 +1,6 @@
 import type { Millis } from "../../engine/sample.ts";
 import { type Column, coreQuery, type GpuRow, optionalColumns, parseGpuRows } from "./gpu-row.ts";
+import { xmlMayTell } from "./judgement.ts";
 import { type Listing, parseListing, type UnreadableGpu } from "./listing.ts";
 import { type Answer, csvBytes, type OneShots, xmlBytes } from "./one-shot.ts";
 import { parseQueryXml, type XmlLog } from "./query-xml.ts";
@@ -87,7 +88,7 @@ async function finish(
     ...(driverVersion === undefined ? {} : { driverVersion }),
   };
   const mig = rows.some((row) => row.migCurrent === "Enabled");
-  if (!mig && !rows.some((row) => row.words["memory.total"] !== undefined)) return base;
+  if (!mig && !rows.some((row) => xmlMayTell(row.words["memory.total"]))) return base;
 
   const xml = await ask(tools, ["-q", "-x", ...only(limited?.indexes)], xmlBytes);
   const log = parseQueryXml(xml.kind === "ended" ? xml.text : "");
@@ -102,7 +103,8 @@ async function finish(
     listing = parseListing(listed.kind === "ended" ? listed.text : "");
   }
   const onlyXmlTells = rows.some(
-    (row) => row.totalMb === undefined && log.gpus.some((gpu) => gpu.uuid === row.uuid && gpu.memory.freeMb !== undefined),
+    (row) =>
+      xmlMayTell(row.words["memory.total"]) && log.gpus.some((gpu) => gpu.uuid === row.uuid && gpu.memory.freeMb !== undefined),
   );
   return { ...base, log, needsXml: mig || onlyXmlTells, ...(listing ? { listing } : {}) };
 }

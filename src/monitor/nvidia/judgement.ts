@@ -22,6 +22,11 @@ export function isUnified(row: Pick<GpuRow, "name" | "addressingMode" | "words">
   return row.addressingMode === "ATS" && word !== undefined && isAbsence(word);
 }
 
+/** True for words in a memory cell that leave hope for `-q -x`. Words like `GPU requires reset` are about the GPU, not the cell. */
+export function xmlMayTell(word: string | undefined): boolean {
+  return word !== undefined && (isAbsence(word) || word === "Insufficient Permissions");
+}
+
 /**
  * Whether new work may be admitted on what this row says. Only a row with uuid, total, used and free, all plausible, and without
  * an error word anywhere is `ok`: a broken card has been seen to print `ERR!` everywhere but 0 MiB of use.

@@ -1,48 +1,16 @@
 import type { HostSample, MachineSample, Mib, Millis, ProcessKey } from "../../engine/sample.ts";
-import type { HostProbe, ProcessTable } from "../host-probe.ts";
-import type { MonitorContext, MonitorStatus, SystemMonitor } from "../system-monitor.ts";
+import type { MonitorStatus, SystemMonitor } from "../system-monitor.ts";
 import { Children } from "./child.ts";
 import { GpuFleet } from "./gpu-fleet.ts";
 import { streamQuery } from "./gpu-row.ts";
 import { GpuStream } from "./gpu-stream.ts";
 import { type Inventory, only, takeInventory } from "./inventory.ts";
+import { type NvidiaMonitorOptions, type NvidiaMonitorSettings, settingsOf } from "./nvidia-monitor-options.ts";
 import { OneShots } from "./one-shot.ts";
-import { inHostPidNamespace } from "./pid-namespace.ts";
 import { ProcessLedger } from "./process-ledger.ts";
 import { ProcessLister } from "./process-lister.ts";
 import { barredMessage } from "./trouble.ts";
 import { pollXml } from "./xml-poll.ts";
-
-export interface NvidiaMonitorOptions {
-  /** nvidia-smi: a path, or a name that is found on PATH. */
-  readonly path: string;
-  readonly host: HostProbe;
-  readonly processes: ProcessTable;
-  readonly context: MonitorContext;
-  /** Pause between two rounds of the stream. */
-  readonly periodMs?: Millis;
-  readonly hostPeriodMs?: Millis;
-  /** Longest time without a full round before everything is unknown. Default: three periods, at least 3 s. */
-  readonly silenceMs?: Millis;
-  /** Budget of a first question and of a first round: a cold driver takes seconds. */
-  readonly firstMs?: Millis;
-  /** How often it is asked afresh which GPUs there are. */
-  readonly inventoryMs?: Millis;
-  /** The same while some GPU is missing or not well. */
-  readonly inventorySickMs?: Millis;
-  readonly processListMs?: Millis;
-  readonly processBudgetMs?: Millis;
-  /** Pause between two `-q -x` where there are MIG devices. */
-  readonly migPeriodMs?: Millis;
-  readonly backoffMinMs?: Millis;
-  readonly backoffMaxMs?: Millis;
-  /** From SIGTERM to SIGKILL. */
-  readonly graceMs?: Millis;
-  /** Whether this process sees the machine's own pids; found out when not given. */
-  readonly hostPids?: boolean;
-}
-
-type Settings = Required<Omit<NvidiaMonitorOptions, "path" | "host" | "processes" | "context">>;
 
 const stopLimitMs = 3000;
 
@@ -58,7 +26,7 @@ const stopLimitMs = 3000;
 export class NvidiaMonitor implements SystemMonitor {
   readonly name = "sys-mon-nvidia";
   readonly #options: NvidiaMonitorOptions;
-  readonly #settings: Settings;
+  readonly #settings: NvidiaMonitorSettings;
   readonly #children: Children;
   readonly #shots: OneShots;
   readonly #fleet = new GpuFleet();
@@ -68,34 +36,21 @@ export class NvidiaMonitor implements SystemMonitor {
   #onSample: ((sample: MachineSample) => void) | undefined;
   #inventory: Inventory | undefined;
   #stream: GpuStream | undefined;
-  #trouble = "no measurement yet";
+  #trouble = "Nothing has been measured yet.";
   #driverVersion: string | undefined;
   #host: HostSample | undefined;
   #treeRam: ReadonlyMap<ProcessKey, Mib> = new Map();
   #hostBusy = false;
   #hostTimer: NodeJS.Timeout | undefined;
+  #polling = false;
   #wake: () => void = () => {};
   #wantInventory = false;
+  #uncounted = 0;
   #inventoryAt = 0;
 
   constructor(options: NvidiaMonitorOptions) {
     this.#options = options;
-    const periodMs = options.periodMs ?? 500;
-    this.#settings = {
-      periodMs,
-      hostPeriodMs: options.hostPeriodMs ?? 2000,
-      silenceMs: options.silenceMs ?? Math.max(3000, 3 * periodMs),
-      firstMs: options.firstMs ?? 10_000,
-      inventoryMs: options.inventoryMs ?? 30_000,
-      inventorySickMs: options.inventorySickMs ?? 5000,
-      processListMs: options.processListMs ?? 5000,
-      processBudgetMs: options.processBudgetMs ?? 5000,
-      migPeriodMs: options.migPeriodMs ?? 1500,
-      backoffMinMs: options.backoffMinMs ?? 1000,
-      backoffMaxMs: options.backoffMaxMs ?? 30_000,
-      graceMs: options.graceMs ?? 2000,
-      hostPids: options.hostPids ?? inHostPidNamespace(),
-    };
+    this.#settings = settingsOf(options);
     this.#children = new Children(options.path, this.#settings.graceMs);
     this.#shots = new OneShots(this.#children);
     this.#ledger = new ProcessLedger(
@@ -133,6 +88,7 @@ export class NvidiaMonitor implements SystemMonitor {
   refresh(): void {
     if (this.#stopping.signal.aborted) return;
     this.#lister.soon();
+    if (this.#polling) this.#wake();
     void this.#readHost();
   }
 
@@ -245,7 +201,8 @@ export class NvidiaMonitor implements SystemMonitor {
   }
 
   async #poll(inventory: Inventory): Promise<string> {
-    return pollXml({
+    this.#polling = true;
+    const trouble = await pollXml({
       shots: this.#shots,
       path: this.#options.path,
       fleet: this.#fleet,
@@ -262,7 +219,9 @@ export class NvidiaMonitor implements SystemMonitor {
         if (this.#untilInventory() > 0) return false;
         return (await this.#renew(inventory)) !== undefined || this.#trouble !== "";
       },
-    }).then((trouble) => trouble || this.#trouble);
+    });
+    this.#polling = false;
+    return trouble || this.#trouble;
   }
 
   /** Time until the next inventory is due. One that was asked for waits at least a little after the last. */
@@ -300,6 +259,21 @@ export class NvidiaMonitor implements SystemMonitor {
     if (this.#trouble !== "")
       this.#options.context.log.info({ gpus: found.rows.length, driver: this.#driverVersion }, "GPUs are measured");
     this.#trouble = "";
+    this.#tellUncounted(found);
+  }
+
+  /** GPUs that this user may not open are skipped without a word; whoever installs this wants to know. */
+  #tellUncounted(inventory: Inventory): void {
+    const counted = inventory.rows[0]?.count ?? 0;
+    const known = inventory.rows.length + inventory.unreadable.length;
+    const missing = Math.max(0, counted - known);
+    if (missing > 0 && missing !== this.#uncounted) {
+      this.#options.context.log.warn(
+        { counted, known },
+        "the driver counts more GPUs than it tells about: this user may not open the others",
+      );
+    }
+    this.#uncounted = missing;
   }
 
   #goBlind(trouble: string): void {

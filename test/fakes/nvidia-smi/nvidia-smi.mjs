@@ -254,7 +254,7 @@ function list() {
   process.exit(code);
 }
 
-const escape = (text) => `${text}`.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+const escapeXml = (text) => `${text}`.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 const fb = ({ total, reserved, used, free }) =>
   `<fb_memory_usage><total>${total}</total><reserved>${reserved}</reserved><used>${used}</used><free>${free}</free></fb_memory_usage>`;
 
@@ -265,7 +265,7 @@ function xml() {
   const gpus = opened.map(({ index }) => {
     const gpu = initial.gpus[index];
     const figures = memoryOf(gpu, held);
-    const hideTotals = gpu.health === "nomem" || gpu.health === "noperm";
+    const hideTotals = ["nomem", "noperm", "reset"].includes(gpu.health);
     const shown = Object.fromEntries(Object.entries(figures).map(([key, value]) => [key, hideTotals ? "N/A" : mib(value)]));
     const devices = (gpu.mig?.devices ?? []).map((device, at) => {
       const own = held.listed.filter((process) => process.gpuUuid === gpu.uuid && process.gi === device.gi);
@@ -278,11 +278,11 @@ function xml() {
       .map(
         (process) =>
           `<process_info><gpu_instance_id>${process.gi ?? "N/A"}</gpu_instance_id><compute_instance_id>${process.ci ?? "N/A"}</compute_instance_id>` +
-          `<pid>${process.pid}</pid><type>C</type><process_name>${escape(process.foreign ? "[Not Found]" : (process.name ?? "job"))}</process_name>` +
+          `<pid>${process.pid}</pid><type>C</type><process_name>${escapeXml(process.foreign ? "[Not Found]" : (process.name ?? "job"))}</process_name>` +
           `<used_memory>${process.usedMb === undefined ? "N/A" : mib(process.usedMb)}</used_memory></process_info>`,
       );
     return (
-      `<gpu id="${pciOf(gpu, index)}"><product_name>${escape(gpu.name ?? "NVIDIA GeForce RTX 4090")}</product_name>` +
+      `<gpu id="${pciOf(gpu, index)}"><product_name>${escapeXml(gpu.name ?? "NVIDIA GeForce RTX 4090")}</product_name>` +
       `<addressing_mode>${gpu.addressingMode ?? "N/A"}</addressing_mode>` +
       `<mig_mode><current_mig>${gpu.mig ? "Enabled" : "N/A"}</current_mig><pending_mig>${gpu.migPending ?? (gpu.mig ? "Enabled" : "N/A")}</pending_mig></mig_mode>` +
       `<mig_devices>${devices.length > 0 ? devices.join("") : "None"}</mig_devices><uuid>${gpu.uuid}</uuid>${fb(shown)}` +

@@ -112,6 +112,11 @@ describe("CPU load", () => {
     expect((await p.read([])).host.cpuPercent).toBe(25);
   });
 
+  it("does not hold the first reading up (guards against a library that takes half a second to begin)", async () => {
+    const p = probe({ load: () => new Promise(() => {}) });
+    expect((await p.read([])).host.totalMb).toBe(64_000);
+  });
+
   it("is asked for at most every two seconds, and told in between", async () => {
     let at = 0;
     let asked = 0;

@@ -1,0 +1,118 @@
+import { randomUUID } from "node:crypto";
+import { Failure } from "../engine/failure.ts";
+import type { Millis, ProcessKey } from "../engine/sample.ts";
+import type { LeaseView } from "../engine/types.ts";
+import type { Admission, AdmissionRequest, Admitted, QueuePlace } from "../executor/admission.ts";
+import type { Gate, WaitEnd } from "./gate.ts";
+import { leaseEnv } from "./lease-env.ts";
+import type { Mailbox } from "./mailbox.ts";
+
+/** Places are told at most this often. */
+const settleMs = 100;
+const idleMs: Millis = 15_000;
+
+export interface AdmissionOptions {
+  readonly gate: Gate;
+  address(): string;
+  processKey(pid: number): ProcessKey | undefined;
+}
+
+/** The executor's way to the gate: inside the same process, so its leases need no renewal and end when it says so. */
+export function executorAdmission({ gate, address, processKey }: AdmissionOptions): Admission {
+  const granted = (lease: LeaseView): Admitted => ({ kind: "granted", lease, env: leaseEnv(lease, address()) });
+  return {
+    async admit(request, signal, onQueued) {
+      signal.throwIfAborted();
+      const reply = gate.submit(submitOf(gate, request));
+      switch (reply.type) {
+        case "lease":
+          return granted(reply.lease);
+        case "refused":
+          return { kind: "refused", refusal: reply.refusal };
+        case "ticket": {
+          const lease = await waitFor(gate, reply.ticketId, signal, onQueued);
+          return "kind" in lease ? lease : granted(lease);
+        }
+        default:
+          throw new Error(`unexpected reply to an admission: ${reply.type}`);
+      }
+    },
+    startExecution(leaseId, token) {
+      const executionId = `execution-${randomUUID()}`;
+      gate.act({ type: "start-execution", leaseId, token, executionId });
+      return executionId;
+    },
+    finishExecution(leaseId, executionId) {
+      gate.step({ type: "finish-execution", leaseId, executionId });
+    },
+    attachProcess(leaseId, token, pid) {
+      const process = processKey(pid);
+      if (process === undefined) return false;
+      return gate.step({ type: "attach", leaseId, token, process }).reply.type !== "failure";
+    },
+    release(leaseId, token) {
+      gate.step({ type: "release", leaseId, token });
+    },
+  };
+}
+
+/**
+ * An execution does what Allocate does, unless a policy that waits decides about it: the request's, or the server's. Then it
+ * waits like WaitForResources.
+ */
+function submitOf(gate: Gate, request: AdmissionRequest) {
+  const policy = request.policy || gate.policy || "permissive";
+  return {
+    mode: "wait" as const,
+    workload: {
+      name: request.name,
+      requirements: request.requirements,
+      tenant: request.tenant,
+      priority: request.priority,
+      labels: {},
+    },
+    requestId: "",
+    policy,
+    hold: "stream" as const,
+    ...(request.timeoutMs === undefined ? {} : { timeoutMs: request.timeoutMs }),
+  };
+}
+
+async function waitFor(
+  gate: Gate,
+  ticketId: string,
+  signal: AbortSignal,
+  onQueued: (place: QueuePlace) => void,
+): Promise<LeaseView | Admitted> {
+  const mailbox = gate.watchTicket(ticketId);
+  try {
+    for (;;) {
+      const ticket = gate.ticket(ticketId);
+      if (ticket !== undefined) onQueued({ position: ticket.position, reasons: ticket.reasons });
+      if ((await mailbox.next(signal, idleMs, settleMs)) === "closed") return endOf(mailbox);
+    }
+  } catch (error) {
+    // Granted in the very moment that the caller went away: nobody will use it.
+    const last = mailbox.last;
+    if (last?.type === "granted") gate.step({ type: "release", leaseId: last.lease.id, token: 0 });
+    throw error;
+  } finally {
+    gate.leaveTicket(ticketId, mailbox);
+  }
+}
+
+function endOf(mailbox: Mailbox<WaitEnd>): LeaseView | Admitted {
+  const end = mailbox.last;
+  switch (end?.type) {
+    case "granted":
+      return end.lease;
+    case "refused":
+      return { kind: "refused", refusal: end.refusal };
+    case "timed-out":
+      return { kind: "timed-out", refusal: { reasons: end.reasons } };
+    case "failed":
+      throw end.failure;
+    default:
+      throw new Failure("TICKET_CANCELLED", "the wait ended without a decision");
+  }
+}

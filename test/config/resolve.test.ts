@@ -1,0 +1,186 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describeConfig } from "../../src/config/describe.ts";
+import { type ConfigSources, ConfigError, readConfigFile, resolveConfig } from "../../src/config/resolve.ts";
+import { flagOf, settingKeys, settings, variableOf } from "../../src/config/settings.ts";
+import { marginMb } from "../../src/config/values.ts";
+
+const file = (content: unknown) => ({ path: "sluice.json", content });
+
+function problems(sources: ConfigSources): readonly string[] {
+  try {
+    resolveConfig(sources);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  throw new Error("expected a ConfigError, and it was accepted");
+}
+
+describe("layers", () => {
+  it("without anything given, every setting has its default", () => {
+    const { config, origins, warnings } = resolveConfig({});
+    for (const key of settingKeys) expect(config[key]).toEqual(settings[key].default);
+    expect(new Set(Object.values(origins).map((origin) => origin.layer))).toEqual(new Set(["default"]));
+    expect(warnings).toEqual([]);
+  });
+
+  it("a flag beats the environment, which beats the file, which beats the default; each value knows where it is from", () => {
+    const layers = { file: file({ timeout: 1, leaseTtl: 11, maxQueue: 21 }), env: { SLUICE_TIMEOUT: "2", SLUICE_LEASE_TTL: "12" }, flags: { timeout: "3" } };
+    const { config, origins } = resolveConfig(layers);
+    expect([config.timeoutMs, config.leaseTtlMs, config.maxQueue, config.maxOvertakes]).toEqual([3_000, 12_000, 21, 16]);
+    expect([origins.timeoutMs, origins.leaseTtlMs, origins.maxQueue, origins.maxOvertakes]).toEqual([
+      { layer: "flag", name: "--timeout" },
+      { layer: "environment", name: "SLUICE_LEASE_TTL" },
+      { layer: "file", name: "maxQueue" },
+      { layer: "default" },
+    ]);
+  });
+
+  it("an empty variable of the environment counts as not set", () => {
+    expect(resolveConfig({ env: { SLUICE_TIMEOUT: "" }, file: file({ timeout: 7 }) }).config.timeoutMs).toBe(7_000);
+  });
+
+  it("a list may be a JSON array, a repeated flag, or one text with commas", () => {
+    const want = ["127.0.0.1:1", "unix:/run/sluice.sock"];
+    expect(resolveConfig({ file: file({ grpc: want }) }).config.grpc).toEqual(want);
+    expect(resolveConfig({ flags: { grpc: want } }).config.grpc).toEqual(want);
+    expect(resolveConfig({ env: { SLUICE_GRPC: want.join(", ") } }).config.grpc).toEqual(want);
+  });
+
+  it("a tenant may fill the whole queue unless it is told otherwise", () => {
+    expect(resolveConfig({ flags: { maxQueue: "50" } }).config.maxQueuePerTenant).toBe(50);
+    expect(resolveConfig({ flags: { maxQueue: "50", maxQueuePerTenant: "5" } }).config.maxQueuePerTenant).toBe(5);
+  });
+
+  it("a switch can be turned off again by a stronger layer", () => {
+    expect(resolveConfig({ file: file({ insecure: true }), flags: { insecure: "no" } }).config.insecure).toBe(false);
+    expect(resolveConfig({ env: { SLUICE_ALLOW_REGISTER: "1" } }).config.allowRegister).toBe(true);
+  });
+});
+
+describe("bad values", () => {
+  it("each is named with its flag, variable or key, with what was given and what is allowed, all at once", () => {
+    const found = problems({ file: file({ maxQueue: "many" }), env: { SLUICE_WHEN_BLIND: "maybe" }, flags: { timeout: "soon" } });
+    expect(found).toHaveLength(3);
+    expect(found).toContain('--timeout: "soon" is not allowed; it must be a number of seconds from 0.1 to 31622400, or 0 for ever');
+    expect(found).toContain('SLUICE_WHEN_BLIND: "maybe" is not allowed; it must be one of refuse, allow');
+    expect(found).toContain('maxQueue in sluice.json: "many" is not allowed; it must be a whole number from 1 to 1000000');
+  });
+
+  it("a bad value is an error even where a stronger layer overrides it", () => {
+    expect(problems({ env: { SLUICE_TIMEOUT: "x" }, flags: { timeout: "3" } })[0]).toContain("SLUICE_TIMEOUT");
+  });
+
+  it("a key that is no setting is named, with the one that was probably meant", () => {
+    expect(problems({ file: file({ maxQueu: 5 }) })).toEqual(["maxQueu in sluice.json: there is no such setting; did you mean maxQueue?"]);
+    expect(problems({ file: file({ banana: 5 }) })[0]).toContain("`sluice config` lists them all");
+  });
+
+  it("durable state is refused in plain words, because there is none yet", () => {
+    expect(problems({ flags: { state: "/var/lib/sluice" } })[0]).toMatch(/^--state: this version keeps leases and the queue in memory only/);
+    expect(resolveConfig({ flags: { state: ":memory:" } }).config.state).toBe(":memory:");
+  });
+
+  it("a door must be an address", () => {
+    for (const bad of ["50051", "localhost", "127.0.0.1:70000", "", "http://127.0.0.1:1"]) {
+      expect(problems({ flags: { grpc: [bad] } })[0]).toMatch(/^--grpc/);
+    }
+    expect(problems({ file: file({ grpc: [] }) })[0]).toMatch(/^grpc in sluice.json/);
+    expect(problems({ flags: { web: "unix:/x" } })[0]).toMatch(/^--web/);
+    expect(resolveConfig({ flags: { web: "off" } }).config.web).toBe("off");
+  });
+
+  it("a policy is one of three, or looks like a file", () => {
+    for (const good of ["", "permissive", "safety", "queue", "./mine.js", "/etc/p", "policy.mjs"]) {
+      expect(resolveConfig({ flags: { policy: good } }).config.policy).toBe(good);
+    }
+    expect(problems({ flags: { policy: "safty" } })[0]).toContain("permissive, safety, queue");
+  });
+
+  const ranges: readonly (readonly [string, readonly string[], readonly string[]])[] = [
+    ["timeout", ["0", "0.1", "300"], ["-1", "0.05", "1e3", "NaN", "Infinity", "5s"]],
+    ["pollInterval", ["0.1", "3600"], ["0", "0.09", "3601"]],
+    ["samplePeriod", ["100", "60000"], ["99", "60001"]],
+    ["maxSampleAge", ["0.5", "600"], ["0", "0.4", "601"]],
+    ["maxQueue", ["1", "1000000"], ["0", "1000001", "1.5"]],
+    ["maxOvertakes", ["0", "100000"], ["-1", "100001"]],
+    ["leaseTtl", ["1", "86400"], ["0", "0.5", "86401"]],
+    ["graceTime", ["0", "3600"], ["3601"]],
+    ["margin", ["0", "512", "3%", "2.5%", "90%"], ["-1", "91%", "x", "1.5", "%"]],
+    ["ramMargin", ["1024", "10%"], ["ten"]],
+  ];
+  for (const [name, good, bad] of ranges) {
+    it(`${name} takes ${good.join(", ")} and not ${bad.join(", ")}`, () => {
+      for (const value of good) expect(() => resolveConfig({ flags: { [name]: value } }), value).not.toThrow();
+      for (const value of bad) expect(() => resolveConfig({ flags: { [name]: value } }), value).toThrow(ConfigError);
+    });
+  }
+
+  it("whatever a file holds, it is accepted or refused with sentences, and nothing else is thrown", () => {
+    const anyFile = fc.dictionary(fc.constantFrom(...settingKeys.map((key) => settings[key].name), "other"), fc.jsonValue());
+    fc.assert(
+      fc.property(anyFile, (content) => {
+        try {
+          const { config } = resolveConfig({ file: file(content) });
+          return config.timeoutMs >= 0 && config.grpc.length > 0 && config.maxQueue >= 1;
+        } catch (error) {
+          return error instanceof ConfigError && error.problems.every((problem) => problem.length > 20);
+        }
+      }),
+    );
+  });
+});
+
+describe("warnings", () => {
+  it("a variable that looks misspelt is named, and those that sluice gives to jobs are not", () => {
+    const { warnings } = resolveConfig({
+      env: { SLUICE_TIMOUT: "5", SLUICE_LEASE_ID: "l", SLUICE_LEASE_TOKEN: "1", SLUICE_ADDRESS: "x", SLUICE_COLOUR_OF_THE_HOUSE: "red" },
+    });
+    expect(warnings).toEqual(["the environment sets SLUICE_TIMOUT, which means nothing to sluice; did you mean SLUICE_TIMEOUT?"]);
+  });
+
+  it("measurements that are always too old are pointed out", () => {
+    expect(resolveConfig({ flags: { samplePeriod: "1000", maxSampleAge: "1" } }).warnings[0]).toContain("--max-sample-age");
+  });
+});
+
+describe("the margin", () => {
+  it("is the larger of 2 % and 256 MiB unless it is set", () => {
+    expect([marginMb(undefined, 24_564), marginMb(undefined, 8_192)]).toEqual([492, 256]);
+    expect(marginMb(resolveConfig({ flags: { margin: "3%" } }).config.margin, 10_000)).toBe(300);
+    expect(marginMb(resolveConfig({ file: file({ margin: 100 }) }).config.margin, 10_000)).toBe(100);
+  });
+});
+
+describe("the printout", () => {
+  it("what is printed as JSON can be put into a file and means the same", () => {
+    const resolved = resolveConfig({ flags: { grpc: ["[::1]:5"], margin: "3%", ramMargin: "77", timeout: "0.5", insecure: true, policy: "queue" } });
+    const content = Object.fromEntries(describeConfig(resolved).map(({ name, value }) => [name, value]));
+    expect(resolveConfig({ file: file(content) }).config).toEqual(resolved.config);
+  });
+
+  it("names of flags and variables follow from the name of the setting", () => {
+    expect(flagOf(settings.maxQueuePerTenant)).toBe("--max-queue-per-tenant");
+    expect(variableOf(settings.maxQueuePerTenant)).toBe("SLUICE_MAX_QUEUE_PER_TENANT");
+  });
+});
+
+describe("configuration files", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sluice-config-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it("a file that is missing, is not JSON or holds no object is named", () => {
+    expect(() => readConfigFile(join(folder, "none.json"))).toThrow(/none\.json cannot be read/);
+    writeFileSync(join(folder, "bad.json"), "{policy: queue}");
+    expect(() => readConfigFile(join(folder, "bad.json"))).toThrow(/bad\.json is not valid JSON/);
+    writeFileSync(join(folder, "list.json"), "[]");
+    expect(problems({ file: readConfigFile(join(folder, "list.json")) })[0]).toContain("must hold one JSON object");
+  });
+});
