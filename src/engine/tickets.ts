@@ -163,6 +163,8 @@ function enqueue(state: EngineState, ticket: TicketRecord, policyMessage: string
   state.waitingByTenant.set(tenant, ofTenant + 1);
   if (ticket.requestId !== "") state.requests.set(requestKey(tenant, ticket.requestId), { ticketId: ticket.id });
   if (ticket.deadline !== undefined) state.wakes.push({ at: ticket.deadline, kind: "ticket-deadline", id: ticket.id });
+  // With no overtaking allowed at all, memory is held from the first moment.
+  if (settings.maxOvertakes === 0) state.holds = allHolds(state, queue.length, now);
   state.version++;
   effects.push({ type: "queued", ticket: ticketView(state, ticket, now) });
   return { type: "ticket", ticketId: ticket.id, resumed: false };
@@ -254,9 +256,10 @@ export function servePass(state: EngineState, now: Millis, effects: Effect[]): v
 
 /** When the machine itself has changed, waiting tickets that can never fit any more are told so at once. */
 export function judgeCapacityAgain(state: EngineState, effects: Effect[]): void {
-  const signature = [...state.pools.values()]
-    .map((p) => `${p.key}=${p.devices.map((d) => d.uuid).join("+")}:${capacityOf(state, p)}`)
-    .join("|");
+  const pools = [...state.pools.values()].map(
+    (p) => `${p.key}=${p.devices.map((d) => d.uuid).join("+")}:${capacityOf(state, p)}`,
+  );
+  const signature = `${state.sample?.gpusUnknown === true}|${pools.join("|")}`;
   if (signature === state.capacitySignature) return;
   state.capacitySignature = signature;
   for (const ticket of [...state.queue]) {

@@ -174,9 +174,9 @@ function below(path: string, top: string): string | undefined {
  * mount, which is the container's own cgroup, still counts.
  */
 function directoriesUpwards(mount: CgroupMount, path: string): string[] {
-  const relative = posix.normalize(below(path, mount.top) ?? "/");
-  // A path with `..` is outside of what this namespace shows.
-  const parts = relative.split("/").filter((part) => part !== "" && part !== "..");
+  const parts = (below(path, mount.top) ?? "/").split("/").filter((part) => part !== "" && part !== ".");
+  // A path with `..` is outside of what this namespace shows; a cgroup of that name in here is another one.
+  if (parts.includes("..")) return [mount.mountPoint];
   const directories = [mount.mountPoint];
   for (const part of parts.slice(0, 256)) directories.push(posix.join(directories.at(-1) ?? mount.mountPoint, part));
   return directories.reverse();

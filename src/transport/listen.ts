@@ -1,7 +1,8 @@
 import { lookup } from "node:dns/promises";
 import { once } from "node:events";
-import { chmodSync, lstatSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, rmSync } from "node:fs";
 import { connect, isIP, type Server } from "node:net";
+import { dirname } from "node:path";
 import { type Failure, invalidArgument } from "../engine/failure.ts";
 import { type Address, formatAddress, parseAddress } from "./address.ts";
 
@@ -87,6 +88,8 @@ async function listenUnix(path: string, field: string, server: Server): Promise<
       description: `the path ${path} is too long for a Unix socket; at most ${maxPathBytes} bytes`,
     });
   }
+  // Node says EACCES for this too.
+  if (!existsSync(dirname(path))) throw explain({ code: "ENOENT" }, field, `unix:${path}`);
   await removeStale(path, field);
   try {
     // listen() binds before it returns, so that the mask is in place for that instant only and for nothing else.

@@ -1,6 +1,12 @@
-import { type AnyDesc, type DescFile, type DescService, toBinary } from "@bufbuild/protobuf";
+import { type DescFile, type DescService, toBinary } from "@bufbuild/protobuf";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import {
+  type DescriptorProto,
+  type EnumDescriptorProto,
+  type FieldDescriptorProto,
+  type FileDescriptorProto,
+  FileDescriptorProtoSchema,
+} from "@bufbuild/protobuf/wkt";
 
 /** Finds files by what they declare, and answers them with all that they import, as serialized FileDescriptorProtos. */
 export interface ReflectionIndex {
@@ -25,8 +31,8 @@ export function createReflectionIndex(services: readonly DescService[]): Reflect
     if (files.has(file.proto.name)) return;
     files.set(file.proto.name, file);
     bytes.set(file, toBinary(FileDescriptorProtoSchema, file.proto));
+    for (const symbol of symbolsOf(file.proto)) symbols.set(symbol, file);
     for (const desc of nestedTypes(file)) {
-      for (const name of namesOf(desc)) symbols.set(name, file);
       if (desc.kind === "message" && !extensions.has(desc.typeName)) extensions.set(desc.typeName, new Map());
       if (desc.kind === "extension") {
         const numbers = extensions.get(desc.extendee.typeName) ?? new Map<number, DescFile>();
@@ -57,23 +63,33 @@ export function createReflectionIndex(services: readonly DescService[]): Reflect
   };
 }
 
-/** Every name that a type declares, its own included. */
-function namesOf(desc: Exclude<AnyDesc, { kind: "file" | "field" | "oneof" | "enum_value" | "rpc" }>): string[] {
-  switch (desc.kind) {
-    case "message":
-      return [
-        desc.typeName,
-        ...desc.fields.map((field) => `${desc.typeName}.${field.name}`),
-        ...desc.oneofs.map((one) => `${desc.typeName}.${one.name}`),
-      ];
-    case "enum": {
-      // The values of an enum are its siblings, not its children: that is how protobuf scopes them.
-      const scope = desc.typeName.slice(0, -desc.name.length);
-      return [desc.typeName, ...desc.values.map((value) => `${scope}${value.name}`)];
-    }
-    case "service":
-      return [desc.typeName, ...desc.methods.map((method) => `${desc.typeName}.${method.name}`)];
-    case "extension":
-      return [desc.typeName];
+/** Every name that a file declares, as protobuf scopes it. Taken from what is served, which also has the entries of maps. */
+function* symbolsOf(file: FileDescriptorProto): Generator<string> {
+  const scope = file.package === "" ? "" : `${file.package}.`;
+  for (const service of file.service) {
+    yield scope + service.name;
+    for (const method of service.method) yield `${scope}${service.name}.${method.name}`;
+  }
+  yield* declarationsIn(scope, file.messageType, file.enumType, file.extension);
+}
+
+function* declarationsIn(
+  scope: string,
+  messages: readonly DescriptorProto[],
+  enums: readonly EnumDescriptorProto[],
+  extensions: readonly FieldDescriptorProto[],
+): Generator<string> {
+  for (const extension of extensions) yield scope + extension.name;
+  for (const one of enums) {
+    yield scope + one.name;
+    // The values of an enum are its siblings, not its children.
+    for (const value of one.value) yield scope + value.name;
+  }
+  for (const message of messages) {
+    const inside = `${scope}${message.name}.`;
+    yield scope + message.name;
+    for (const field of message.field) yield inside + field.name;
+    for (const oneof of message.oneofDecl) yield inside + oneof.name;
+    yield* declarationsIn(inside, message.nestedType, message.enumType, message.extension);
   }
 }

@@ -11,12 +11,25 @@ describe("sluice config", () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "sluice-config-"));
     file = join(folder, "sluice.json");
-    writeFileSync(file, JSON.stringify({ policy: "queue", plugins: ["/opt/plugins", "/srv/more"], margin: "3%", maxQueue: 100 }));
+    writeFileSync(
+      file,
+      JSON.stringify({ policy: "queue", plugins: ["/opt/plugins", "/srv/more"], margin: "3%", maxQueue: 100 }),
+    );
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
   const env = { SLUICE_LEASE_TTL: "90", SLUICE_MAX_QUEUE: "200", SLUICE_POLL_INTERVALL: "1" };
-  const flags = () => ["--config", file, "--grpc", "127.0.0.1:6000", "--grpc", "unix:/run/s.sock", "--insecure", "--max-queue", "300"];
+  const flags = () => [
+    "--config",
+    file,
+    "--grpc",
+    "127.0.0.1:6000",
+    "--grpc",
+    "unix:/run/s.sock",
+    "--insecure",
+    "--max-queue",
+    "300",
+  ];
 
   it("prints every setting with its value and where that comes from", async () => {
     const { code, out, err } = await sluice(["config", ...flags()], env);

@@ -57,13 +57,22 @@ describe("errors of the server", () => {
     server.close();
     const { code, out, err } = await sluice(["leases", "--json", "--address", server.address]);
     expect({ code, out }).toEqual({ code: 69, out: "" });
-    expect(err).toMatch(new RegExp(`^sluice: no server can be reached at ${server.address}\\. Start one with \`npx sluice serve\`.*--address.*ECONNREFUSED`));
+    expect(err).toMatch(
+      new RegExp(
+        `^sluice: no server can be reached at ${server.address}\\. Start one with \`npx sluice serve\`.*--address.*ECONNREFUSED`,
+      ),
+    );
     expect(err.split("\n")).toHaveLength(2);
   });
 
   it("what the server says about bad input is passed on, and exits with 2", async () => {
     const { code, err } = await against(
-      { scheduler: { setPolicy: () => Promise.reject(invalidArgument({ field: "policy", description: "must be one of permissive, safety, queue" })) } },
+      {
+        scheduler: {
+          setPolicy: () =>
+            Promise.reject(invalidArgument({ field: "policy", description: "must be one of permissive, safety, queue" })),
+        },
+      },
       "policy",
       "fast",
     );
@@ -72,7 +81,11 @@ describe("errors of the server", () => {
 
   it("a server that drains is a reason to try later, and exits with 75", async () => {
     const { code, err } = await against(
-      { scheduler: { listLeases: () => Promise.reject(new Failure("DRAINING", "The server is shutting down; try again when it is back.")) } },
+      {
+        scheduler: {
+          listLeases: () => Promise.reject(new Failure("DRAINING", "The server is shutting down; try again when it is back.")),
+        },
+      },
       "leases",
     );
     expect({ code, err }).toEqual({ code: 75, err: "sluice: The server is shutting down; try again when it is back.\n" });
@@ -80,7 +93,12 @@ describe("errors of the server", () => {
 
   it("a ticket that does not wait is a failure, and exits with 1", async () => {
     const { code, err } = await against(
-      { scheduler: { cancelTicket: () => Promise.reject(new Failure("TICKET_NOT_FOUND", "No ticket t\u001b[2J waits; `sluice queue` lists those that do.")) } },
+      {
+        scheduler: {
+          cancelTicket: () =>
+            Promise.reject(new Failure("TICKET_NOT_FOUND", "No ticket t\u001b[2J waits; `sluice queue` lists those that do.")),
+        },
+      },
       "cancel",
       "t",
     );

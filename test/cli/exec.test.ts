@@ -38,8 +38,15 @@ describe("sluice exec", () => {
     const { code, out, err, calls } = await exec(
       {
         async *streamExecution() {
-          yield { event: { case: "queued", value: { position: 2, reasons: [{ code: ReasonCode.BEHIND_IN_QUEUE, message: "1 is served first." }] } } };
-          yield { event: { case: "admitted", value: { lease: { id: "l", gpus: [{ uuid: "GPU-a", index: 0, vramMb: 4096 }] } } } };
+          yield {
+            event: {
+              case: "queued",
+              value: { position: 2, reasons: [{ code: ReasonCode.BEHIND_IN_QUEUE, message: "1 is served first." }] },
+            },
+          };
+          yield {
+            event: { case: "admitted", value: { lease: { id: "l", gpus: [{ uuid: "GPU-a", index: 0, vramMb: 4096 }] } } },
+          };
           yield { event: { case: "started", value: { pid: 5 } } };
           yield { event: { case: "progress", value: { fraction: 0.5, message: "half" } } };
           yield { event: { case: "log", value: { line: "loud\u001b[31m", stderr: true } } };
@@ -53,7 +60,9 @@ describe("sluice exec", () => {
       "5",
     );
     expect({ code, out }).toEqual({ code: 0, out: '"hello"\n' });
-    expect(err).toBe("sluice: waiting, place 2: 1 is served first.\nsluice: admitted: GPU 0 (4096 MiB)\nsluice: 50 % half\nloud\\x1b[31m\n");
+    expect(err).toBe(
+      "sluice: waiting, place 2: 1 is served first.\nsluice: admitted: GPU 0 (4096 MiB)\nsluice: 50 % half\nloud\\x1b[31m\n",
+    );
     expect(calls[0]?.request).toMatchObject({ plugin: "whisper", arguments: { audio: "a.wav" }, timeout: { seconds: 5n } });
   });
 
@@ -63,12 +72,20 @@ describe("sluice exec", () => {
         yield {
           event: {
             case: "failed" as const,
-            value: { code, message: "It did not work.", refusal: { reasons: [{ code: ReasonCode.NO_GPU, message: "There is no GPU." }] } },
+            value: {
+              code,
+              message: "It did not work.",
+              refusal: { reasons: [{ code: ReasonCode.NO_GPU, message: "There is no GPU." }] },
+            },
           },
         };
       },
     });
-    expect(await exec(failing(ExecutionFailure.NOT_ADMITTED), "p")).toMatchObject({ code: 75, out: "", err: "sluice: It did not work.\n  - There is no GPU.\n" });
+    expect(await exec(failing(ExecutionFailure.NOT_ADMITTED), "p")).toMatchObject({
+      code: 75,
+      out: "",
+      err: "sluice: It did not work.\n  - There is no GPU.\n",
+    });
     expect((await exec(failing(ExecutionFailure.TIMED_OUT), "p")).code).toBe(75);
     expect((await exec(failing(ExecutionFailure.EXIT), "p")).code).toBe(1);
   });

@@ -28,7 +28,13 @@ const gpus = [
     attribution: Attribution.AVAILABLE,
   },
   // A name that tries to play with the terminal, and a card that tells nothing.
-  { uuid: b, index: 1, name: "Card\u001b[31m \u202ered", health: GpuHealth.LOST, healthMessage: "It has not answered for 12 s." },
+  {
+    uuid: b,
+    index: 1,
+    name: "Card\u001b[31m \u202ered",
+    health: GpuHealth.LOST,
+    healthMessage: "It has not answered for 12 s.",
+  },
 ];
 
 const accounts = [
@@ -48,16 +54,35 @@ const accounts = [
     leaseIds: ["lease-1", "lease-2"],
     attributed: true,
   },
-  { uuid: b, index: 1, name: "Card", blocked: "It has not answered for 12 s.", blockedCode: ReasonCode.GPU_UNHEALTHY, attributed: false },
+  {
+    uuid: b,
+    index: 1,
+    name: "Card",
+    blocked: "It has not answered for 12 s.",
+    blockedCode: ReasonCode.GPU_UNHEALTHY,
+    attributed: false,
+  },
 ];
 
-const host = { totalMb: 64000, capacityMb: 62720, freeMb: 40000, outstandingMb: 1000, claimedMb: 9000, availableMb: 37720, observedAt: ago(300) };
+const host = {
+  totalMb: 64000,
+  capacityMb: 62720,
+  freeMb: 40000,
+  outstandingMb: 1000,
+  claimedMb: 9000,
+  availableMb: 37720,
+  observedAt: ago(300),
+};
 
 const leases = [
   {
     id: "lease-1",
     token: 41n,
-    workload: { name: "train-llama", tenant: "vision", resources: { requiresGpu: true, minGpuVramMb: 8000, minSystemRamMb: 8000 } },
+    workload: {
+      name: "train-llama",
+      tenant: "vision",
+      resources: { requiresGpu: true, minGpuVramMb: 8000, minSystemRamMb: 8000 },
+    },
     gpus: [
       { uuid: a, index: 0, vramMb: 8000, residentMb: 6000 },
       { uuid: b, index: 1, vramMb: 8000 },
@@ -110,7 +135,12 @@ const reason = {
 const tickets = [
   {
     id: "ticket-9",
-    workload: { name: "fine-tune", tenant: "vision", priority: 5, resources: { requiresGpu: true, minGpuVramMb: 12000, minSystemRamMb: 4000, gpuCount: 2 } },
+    workload: {
+      name: "fine-tune",
+      tenant: "vision",
+      priority: 5,
+      resources: { requiresGpu: true, minGpuVramMb: 12000, minSystemRamMb: 4000, gpuCount: 2 },
+    },
     position: 1,
     submittedAt: ago(75_000),
     age: durationFromMs(75_000),
@@ -146,7 +176,11 @@ const plugins = [
     executions: 1,
   },
   {
-    manifest: { name: "chat", resources: { requiresGpu: true, minGpuVramMb: 9000, gpuCount: 2, exclusiveGpu: true }, mode: PluginMode.WORKER },
+    manifest: {
+      name: "chat",
+      resources: { requiresGpu: true, minGpuVramMb: 9000, gpuCount: 2, exclusiveGpu: true },
+      mode: PluginMode.WORKER,
+    },
     enabled: false,
     source: "registered",
     resident: ResidentState.IN_USE,
@@ -176,7 +210,13 @@ export const fakeMachine: FakeServices = {
     cancelTicket: () => ({}),
     explain: (request) => {
       const vram = request.workload?.resources?.minGpuVramMb ?? 0;
-      if (vram <= 7526) return { fitsNow: true, gpus: [{ uuid: a, index: 0, vramMb: vram }], policy: "queue", largestThatFits: { requiresGpu: true, minGpuVramMb: 23726 } };
+      if (vram <= 7526)
+        return {
+          fitsNow: true,
+          gpus: [{ uuid: a, index: 0, vramMb: vram }],
+          policy: "queue",
+          largestThatFits: { requiresGpu: true, minGpuVramMb: 23726 },
+        };
       return {
         fitsNow: false,
         neverFits: vram > 23726,
@@ -199,7 +239,14 @@ export const fakeMachine: FakeServices = {
       attribution: Attribution.AVAILABLE,
     }),
     getSystemStats: () => ({
-      stats: { gpuFreeMemoryMb: 10018, gpus, source: "sys-mon-nvidia", simulated: true, degraded: true, message: "One of 2 GPUs cannot be measured." },
+      stats: {
+        gpuFreeMemoryMb: 10018,
+        gpus,
+        source: "sys-mon-nvidia",
+        simulated: true,
+        degraded: true,
+        message: "One of 2 GPUs cannot be measured.",
+      },
     }),
   },
   executor: {

@@ -1,6 +1,13 @@
 import { create, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
-import { type MethodDefinition, Server, ServerCredentials, type ServerWritableStream, type ServiceDefinition, type sendUnaryData } from "@grpc/grpc-js";
+import {
+  type MethodDefinition,
+  Server,
+  ServerCredentials,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type sendUnaryData,
+} from "@grpc/grpc-js";
 import { ExecutorService } from "#gen/sluice/v1/executor_pb.js";
 import { MonitorService } from "#gen/sluice/v1/monitor_pb.js";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
@@ -48,7 +55,9 @@ export async function startFakeServer(services: FakeServices): Promise<FakeServe
     );
   }
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
   });
   return { address: `127.0.0.1:${port}`, calls, close: () => server.forceShutdown() };
 }
@@ -83,7 +92,8 @@ function streaming(handler: Handler, record: (request: unknown) => void) {
     const gone = new AbortController();
     call.on("cancelled", () => gone.abort());
     try {
-      for await (const message of handler(call.request, { signal: gone.signal } as HandlerContext) as AsyncIterable<unknown>) call.write(message);
+      for await (const message of handler(call.request, { signal: gone.signal } as HandlerContext) as AsyncIterable<unknown>)
+        call.write(message);
       call.end();
     } catch (error) {
       call.emit("error", statusFromError(asConnectError(error)));

@@ -62,7 +62,10 @@ describe("what listing commands print", () => {
 
   it("queue --watch prints each state, as one JSON document a line, and says when the server ends it", async () => {
     const { code, out, err } = await sluice(["queue", "--watch", "--json", "--address", server.address]);
-    const states = out.trim().split("\n").map((line) => JSON.parse(line));
+    const states = out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
     expect(states.map((state) => state.tickets.length)).toEqual([2, 0]);
     expect(code).toBe(69);
     expect(err).toContain("the server has ended the watch");
@@ -93,7 +96,9 @@ describe("what commands that change something say", () => {
     const { code, out, err } = await sluice(["plugins", "--reload", "--address", server.address]);
     expect(code).toBe(1);
     expect(out).toContain("whisper-local");
-    expect(err).toBe("/plugins/bad.json: resources.min_gpu_vram_mb: must be a whole number, not -1\n/plugins/worse.json: is not valid JSON\n");
+    expect(err).toBe(
+      "/plugins/bad.json: resources.min_gpu_vram_mb: must be a whole number, not -1\n/plugins/worse.json: is not valid JSON\n",
+    );
   });
 });
 

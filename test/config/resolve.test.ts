@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { describeConfig } from "../../src/config/describe.ts";
-import { type ConfigSources, ConfigError, readConfigFile, resolveConfig } from "../../src/config/resolve.ts";
+import { ConfigError, type ConfigSources, readConfigFile, resolveConfig } from "../../src/config/resolve.ts";
 import { flagOf, settingKeys, settings, variableOf } from "../../src/config/settings.ts";
 import { marginMb } from "../../src/config/values.ts";
 
@@ -29,7 +29,11 @@ describe("layers", () => {
   });
 
   it("a flag beats the environment, which beats the file, which beats the default; each value knows where it is from", () => {
-    const layers = { file: file({ timeout: 1, leaseTtl: 11, maxQueue: 21 }), env: { SLUICE_TIMEOUT: "2", SLUICE_LEASE_TTL: "12" }, flags: { timeout: "3" } };
+    const layers = {
+      file: file({ timeout: 1, leaseTtl: 11, maxQueue: 21 }),
+      env: { SLUICE_TIMEOUT: "2", SLUICE_LEASE_TTL: "12" },
+      flags: { timeout: "3" },
+    };
     const { config, origins } = resolveConfig(layers);
     expect([config.timeoutMs, config.leaseTtlMs, config.maxQueue, config.maxOvertakes]).toEqual([3_000, 12_000, 21, 16]);
     expect([origins.timeoutMs, origins.leaseTtlMs, origins.maxQueue, origins.maxOvertakes]).toEqual([
@@ -64,9 +68,15 @@ describe("layers", () => {
 
 describe("bad values", () => {
   it("each is named with its flag, variable or key, with what was given and what is allowed, all at once", () => {
-    const found = problems({ file: file({ maxQueue: "many" }), env: { SLUICE_WHEN_BLIND: "maybe" }, flags: { timeout: "soon" } });
+    const found = problems({
+      file: file({ maxQueue: "many" }),
+      env: { SLUICE_WHEN_BLIND: "maybe" },
+      flags: { timeout: "soon" },
+    });
     expect(found).toHaveLength(3);
-    expect(found).toContain('--timeout: "soon" is not allowed; it must be a number of seconds from 0.1 to 31622400, or 0 for ever');
+    expect(found).toContain(
+      '--timeout: "soon" is not allowed; it must be a number of seconds from 0.1 to 31622400, or 0 for ever',
+    );
     expect(found).toContain('SLUICE_WHEN_BLIND: "maybe" is not allowed; it must be one of refuse, allow');
     expect(found).toContain('maxQueue in sluice.json: "many" is not allowed; it must be a whole number from 1 to 1000000');
   });
@@ -76,12 +86,16 @@ describe("bad values", () => {
   });
 
   it("a key that is no setting is named, with the one that was probably meant", () => {
-    expect(problems({ file: file({ maxQueu: 5 }) })).toEqual(["maxQueu in sluice.json: there is no such setting; did you mean maxQueue?"]);
+    expect(problems({ file: file({ maxQueu: 5 }) })).toEqual([
+      "maxQueu in sluice.json: there is no such setting; did you mean maxQueue?",
+    ]);
     expect(problems({ file: file({ banana: 5 }) })[0]).toContain("`sluice config` lists them all");
   });
 
   it("durable state is refused in plain words, because there is none yet", () => {
-    expect(problems({ flags: { state: "/var/lib/sluice" } })[0]).toMatch(/^--state: this version keeps leases and the queue in memory only/);
+    expect(problems({ flags: { state: "/var/lib/sluice" } })[0]).toMatch(
+      /^--state: this version keeps leases and the queue in memory only/,
+    );
     expect(resolveConfig({ flags: { state: ":memory:" } }).config.state).toBe(":memory:");
   });
 
@@ -138,9 +152,17 @@ describe("bad values", () => {
 describe("warnings", () => {
   it("a variable that looks misspelt is named, and those that sluice gives to jobs are not", () => {
     const { warnings } = resolveConfig({
-      env: { SLUICE_TIMOUT: "5", SLUICE_LEASE_ID: "l", SLUICE_LEASE_TOKEN: "1", SLUICE_ADDRESS: "x", SLUICE_COLOUR_OF_THE_HOUSE: "red" },
+      env: {
+        SLUICE_TIMOUT: "5",
+        SLUICE_LEASE_ID: "l",
+        SLUICE_LEASE_TOKEN: "1",
+        SLUICE_ADDRESS: "x",
+        SLUICE_COLOUR_OF_THE_HOUSE: "red",
+      },
     });
-    expect(warnings).toEqual(["the environment sets SLUICE_TIMOUT, which means nothing to sluice; did you mean SLUICE_TIMEOUT?"]);
+    expect(warnings).toEqual([
+      "the environment sets SLUICE_TIMOUT, which means nothing to sluice; did you mean SLUICE_TIMEOUT?",
+    ]);
   });
 
   it("measurements that are always too old are pointed out", () => {
@@ -158,7 +180,9 @@ describe("the margin", () => {
 
 describe("the printout", () => {
   it("what is printed as JSON can be put into a file and means the same", () => {
-    const resolved = resolveConfig({ flags: { grpc: ["[::1]:5"], margin: "3%", ramMargin: "77", timeout: "0.5", insecure: true, policy: "queue" } });
+    const resolved = resolveConfig({
+      flags: { grpc: ["[::1]:5"], margin: "3%", ramMargin: "77", timeout: "0.5", insecure: true, policy: "queue" },
+    });
     const content = Object.fromEntries(describeConfig(resolved).map(({ name, value }) => [name, value]));
     expect(resolveConfig({ file: file(content) }).config).toEqual(resolved.config);
   });

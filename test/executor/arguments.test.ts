@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
+import { Failure } from "../../src/engine/failure.ts";
 import { compileSchema, copyArguments, fillCommand } from "../../src/executor/arguments.ts";
 import type { JsonObject } from "../../src/executor/json.ts";
-import { Failure } from "../../src/engine/failure.ts";
 
 /** Fields that are named as wrong. */
 function wrong(step: () => unknown): string {

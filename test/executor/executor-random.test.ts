@@ -2,7 +2,6 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { readProcesses } from "../../src/executor/process-tree.ts";
 import { all, house, node, request, running } from "./house.ts";
 
 /** A small generator, so that a failing run can be had again by its seed. */
@@ -46,8 +45,8 @@ it("gives every lease back exactly once and leaves no process over, whatever is 
       const way = next();
       // Those that run for ever are always ended; the others now and then.
       const delay = next() * 400;
-      if (way < 0.3) ways.push(all(executor.watch(execution, cut.signal)));
-      else if (way < 0.6) ways.push(executor.outcome(execution, cut.signal));
+      if (way < 0.3) ways.push(all(executor.watch(execution, cut.signal)).catch(() => {}));
+      else if (way < 0.6) ways.push(executor.outcome(execution, cut.signal).catch(() => {}));
       setTimeout(() => {
         if (next() < 0.4) cut.abort();
         else if (next() < 0.5 || /^p[24]$/.test(name)) void executor.cancel(execution.identity.id);
@@ -58,19 +57,23 @@ it("gives every lease back exactly once and leaves no process over, whatever is 
     }
     await new Promise((resolve) => setTimeout(resolve, 500));
     await executor.shutdown(200);
-    await Promise.allSettled(ways);
+    await Promise.all(ways);
 
     expect(admission.released.size, `seed ${seed}`).toBeGreaterThan(10);
-    expect([...admission.released.values()].filter((times) => times !== 1), `seed ${seed}`).toEqual([]);
-    expect([...admission.executions.values()].filter((finished) => !finished), `seed ${seed}`).toEqual([]);
+    expect(
+      [...admission.released.values()].filter((times) => times !== 1),
+      `seed ${seed}`,
+    ).toEqual([]);
+    expect(
+      [...admission.executions.values()].filter((finished) => !finished),
+      `seed ${seed}`,
+    ).toEqual([]);
     expect(admission.waiting, `seed ${seed}`).toEqual([]);
     expect(executor.list("", 2_000).filter((e) => e.state === "queued" || e.state === "running")).toEqual([]);
     expect(errors, `seed ${seed}`).toEqual([]);
     const pids = [...admission.attached, ...readdirSync(folder).map(Number)];
     expect(pids.length).toBeGreaterThan(10);
-    const rows = await readProcesses();
-    const ours = pids.filter((pid) => running(pid) && (rows === undefined || rows.some((r) => r.pid === pid && r.start > 0)));
-    expect(ours, `seed ${seed}`).toEqual([]);
+    expect(pids.filter(running), `seed ${seed}`).toEqual([]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

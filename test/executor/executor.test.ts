@@ -9,7 +9,8 @@ import { waitFor } from "../wait-for.ts";
 import { all, house, never, node, request, running } from "./house.ts";
 
 const full: Refusal = { reasons: [{ code: "INSUFFICIENT_GPU_MEMORY", message: "GPU 0 has 100 MiB, 4096 MiB are needed" }] };
-const echo = 'let s = ""; process.stdin.on("data", (d) => (s += d)).on("end", () => console.log(JSON.stringify({ got: JSON.parse(s), argv: process.argv.slice(1) })))';
+const echo =
+  'let s = ""; process.stdin.on("data", (d) => (s += d)).on("end", () => console.log(JSON.stringify({ got: JSON.parse(s), argv: process.argv.slice(1) })))';
 /** Runs until it is ended; says so first. */
 const waits = 'console.log("up"); setInterval(() => {}, 1000)';
 
@@ -26,11 +27,14 @@ function reasonOf(step: () => unknown): string {
 it("runs a plugin on a lease, tells it as it goes, and gives everything back before the end is told", async () => {
   const { admission, executor, plugin } = house();
   plugin("echo", [node, "-e", `console.log("working"); console.error("warming up"); ${echo}`, "--", "--text={text}", "{n}"]);
-  const execution = executor.start(request("echo", { arguments: { text: "a b", n: 5 }, policy: "safety", priority: 7, tenant: "t" }));
+  const execution = executor.start(
+    request("echo", { arguments: { text: "a b", n: 5 }, policy: "safety", priority: 7, tenant: "t" }),
+  );
   const events: ExecutionEvent[] = [];
   for await (const event of executor.watch(execution, never)) {
     events.push(event);
-    if (event.kind === "result") expect(admission.log.slice(-2)).toEqual([expect.stringMatching(/^finish/), expect.stringMatching(/^release/)]);
+    if (event.kind === "result")
+      expect(admission.log.slice(-2)).toEqual([expect.stringMatching(/^finish/), expect.stringMatching(/^release/)]);
   }
   const logs = events.filter((e) => e.kind === "log");
   expect(events.filter((e) => e.kind !== "log").map((e) => e.kind)).toEqual(["admitted", "started", "result"]);
@@ -55,7 +59,11 @@ it("gives a plugin PATH, HOME, LANG, its manifest's and its lease's environment,
   const lease = ["CUDA_VISIBLE_DEVICES", "HF_HOME", "SLUICE_LEASE_ID", "SLUICE_LEASE_TOKEN"];
   const own = ["HOME", "LANG", "PATH"].filter((name) => process.env[name] !== undefined);
   // macOS adds one of its own to every process.
-  expect(Object.keys(given).filter((n) => !n.startsWith("__CF")).sort()).toEqual([...lease, ...own].sort());
+  expect(
+    Object.keys(given)
+      .filter((n) => !n.startsWith("__CF"))
+      .sort(),
+  ).toEqual([...lease, ...own].sort());
   expect(given).toMatchObject({ HF_HOME: "/models", CUDA_VISIBLE_DEVICES: "GPU-0" });
 });
 
@@ -124,16 +132,27 @@ it("says how a plugin failed: exit code, signal, last words", async () => {
     message: 'Plugin "code" ended with exit code 3; the last line on its stderr: no such file: a.wav',
     stderrTail: "first\nno such file: a.wav\n",
   });
-  script("oom", 'console.error("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20 MiB\\n"); process.exitCode = 1', {
-    resources: { requires_gpu: true, min_gpu_vram_mb: 4096 },
-  });
+  script(
+    "oom",
+    'console.error("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20 MiB\\n"); process.exitCode = 1',
+    {
+      resources: { requires_gpu: true, min_gpu_vram_mb: 4096 },
+    },
+  );
   expect((await failure("oom"))?.message).toMatch(/the GPU ran out of memory: raise resources.min_gpu_vram_mb \(now 4096\)/);
   script("killed", 'process.kill(process.pid, "SIGKILL")');
-  expect(await failure("killed")).toMatchObject({ code: "EXIT", signal: "SIGKILL", message: expect.stringContaining("sluice did not do that") });
+  expect(await failure("killed")).toMatchObject({
+    code: "EXIT",
+    signal: "SIGKILL",
+    message: expect.stringContaining("sluice did not do that"),
+  });
   plugin("missing", ["no-such-program-here"]);
   expect(await failure("missing")).toMatchObject({ code: "SPAWN", message: expect.stringContaining("was not found") });
   script("big", "console.log(JSON.stringify('x'.repeat(2e6)))");
-  expect(await failure("big")).toMatchObject({ code: "BAD_RESULT", message: expect.stringContaining("larger than 1048576 bytes") });
+  expect(await failure("big")).toMatchObject({
+    code: "BAD_RESULT",
+    message: expect.stringContaining("larger than 1048576 bytes"),
+  });
   script("noise", "console.error('x'.repeat(100000)); process.exitCode = 1");
   expect((await failure("noise"))?.stderrTail).toHaveLength(4096);
   expect(admission.held).toBe(0);
@@ -145,7 +164,10 @@ it("gives the lease back when it turns out to be lost at the start", async () =>
   script("p", waits);
   admission.startError = new Failure("LEASE_EXPIRED", "The lease has ended.");
   const outcome = await executor.outcome(executor.start(request("p")), never);
-  expect(outcome).toMatchObject({ ok: false, failure: { code: "LEASE_LOST", message: expect.stringContaining("The lease has ended.") } });
+  expect(outcome).toMatchObject({
+    ok: false,
+    failure: { code: "LEASE_LOST", message: expect.stringContaining("The lease has ended.") },
+  });
   expect([...admission.released.values()]).toEqual([1]);
 });
 
@@ -168,7 +190,8 @@ it("runs no more executions of a plugin than its manifest allows, in order, and 
   const folder = mkdtempSync(join(tmpdir(), "sluice-turns-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const gate = (n: number) => join(folder, String(n));
-  const opens = 'const n = process.argv[1]; const look = () => (require("node:fs").existsSync(n) ? console.log(1) : setTimeout(look, 10)); look()';
+  const opens =
+    'const n = process.argv[1]; const look = () => (require("node:fs").existsSync(n) ? console.log(1) : setTimeout(look, 10)); look()';
   script("p", opens, { command: [node, "-e", opens, "{file}"], max_concurrency: 2 });
   const executions = [0, 1, 2, 3].map((n) => executor.start(request("p", { arguments: { file: gate(n) } })));
   const [, , third, fourth] = executions as [never, never, (typeof executions)[0], (typeof executions)[0]];
@@ -199,7 +222,10 @@ it("counts the wait for a turn into the timeout", async () => {
   const first = executor.start(request("p"));
   const second = executor.start(request("p", { timeoutMs: 50 }));
   const outcome = await executor.outcome(second, never);
-  expect(outcome).toMatchObject({ ok: false, failure: { code: "TIMED_OUT", refusal: { reasons: [{ code: "BEHIND_IN_QUEUE" }] } } });
+  expect(outcome).toMatchObject({
+    ok: false,
+    failure: { code: "TIMED_OUT", refusal: { reasons: [{ code: "BEHIND_IN_QUEUE" }] } },
+  });
   await executor.cancel(first.identity.id);
   expect(admission.requests).toHaveLength(1);
 });
@@ -226,7 +252,8 @@ it("cancels what waits for its turn, what waits for memory, and what runs with a
   expect(await executor.cancel(first.identity.id)).toMatchObject({ state: "cancelled", leaseId: "" });
   expect(admission.waiting).toEqual([]);
   admission.mode = "grant";
-  const child = 'const c = require("node:child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]); console.log(c.pid);';
+  const child =
+    'const c = require("node:child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]); console.log(c.pid);';
   script("tree", child + waits);
   const third = executor.start(request("tree"));
   const events = executor.watch(third, never);
@@ -238,7 +265,10 @@ it("cancels what waits for its turn, what waits for memory, and what runs with a
   // The pid is held back as a possible result until "up" follows.
   expect(pid).toBeGreaterThan(1);
   expect([running(pid), running(admission.attached[0] as number)]).toEqual([false, false]);
-  expect(await executor.cancel(third.identity.id)).toMatchObject({ state: "cancelled", failure: { code: "CANCELLED", signal: "SIGTERM" } });
+  expect(await executor.cancel(third.identity.id)).toMatchObject({
+    state: "cancelled",
+    failure: { code: "CANCELLED", signal: "SIGTERM" },
+  });
   expect(admission.held).toBe(0);
   await expect(executor.cancel("nobody")).rejects.toMatchObject({ reason: "EXECUTION_NOT_FOUND" });
 });
@@ -266,7 +296,10 @@ it("cancels an execution whose reader or caller went away", async () => {
 
 it("finds an execution again by its request_id after its reader went away, and tells how it stands and the rest", async () => {
   const { admission, executor, script } = house();
-  script("p", 'process.on("SIGUSR2", () => { console.log("bye"); console.log(5); process.exit(0) }); console.log("up"); setInterval(() => {}, 1000)');
+  script(
+    "p",
+    'process.on("SIGUSR2", () => { console.log("bye"); console.log(5); process.exit(0) }); console.log("up"); setInterval(() => {}, 1000)',
+  );
   const asked = request("p", { requestId: "r-1", arguments: { a: 1, b: 2 } });
   const execution = executor.start(asked);
   for await (const event of executor.watch(execution, never)) if (event.kind === "log") break;
@@ -285,7 +318,10 @@ it("finds an execution again by its request_id after its reader went away, and t
 
 it("lets an execution with a request_id go on when its unary caller goes away", async () => {
   const { admission, executor, script } = house();
-  script("p", 'process.on("SIGUSR2", () => { console.log(5); process.exit(0) }); setInterval(() => {}, 1000); console.error("up")');
+  script(
+    "p",
+    'process.on("SIGUSR2", () => { console.log(5); process.exit(0) }); setInterval(() => {}, 1000); console.error("up")',
+  );
   const asked = request("p", { requestId: "r" });
   const gone = new AbortController();
   const answer = executor.outcome(executor.start(asked), gone.signal);
@@ -345,8 +381,12 @@ it("bounds how many executions run and wait", async () => {
 
 it("remembers the last 1,000 finished executions and forgets older ones, their request_ids too", async () => {
   let n = 0;
+  const newId = () => {
+    n += 1;
+    return `x${n}`;
+  };
   const run = { prepare: () => ({ run: async () => ({ ok: true as const, result: 1 }) }) };
-  const { executor, script } = house({ runners: { command: run }, newId: () => `x${(n += 1)}` });
+  const { executor, script } = house({ runners: { command: run }, newId });
   script("p", "0", { max_concurrency: 1024 });
   for (let i = 0; i < 1_010; i += 1) await executor.start(request("p", { requestId: i === 0 ? "first" : "" })).done;
   await waitFor(() => executor.unfinishedOf("p") === 0, "all are over");
@@ -369,10 +409,14 @@ it("does not keep a thousand large results: the oldest are forgotten first", asy
 
 it("shuts down: takes nothing new, turns away what waits, lets what runs finish within the grace", async () => {
   const { admission, executor, script } = house();
-  script("short", 'console.error("up"); process.on("SIGUSR2", () => { console.log(1); process.exit(0) }); setInterval(() => {}, 1000)');
+  script(
+    "short",
+    'process.on("SIGUSR2", () => { console.log(1); process.exit(0) }); console.error("up"); setInterval(() => {}, 1000)',
+  );
   const runs = executor.start(request("short"));
   const waiting = executor.outcome(executor.start(request("short")), never);
-  for await (const event of executor.watch(executor.start(request("short", { requestId: "r" })), AbortSignal.timeout(1))) void event;
+  for await (const event of executor.watch(executor.start(request("short", { requestId: "r" })), AbortSignal.timeout(1)))
+    void event;
   const events = executor.watch(runs, never);
   for (let next = await events.next(); next.value?.kind !== "log"; ) next = await events.next();
   const over = executor.shutdown(60_000);

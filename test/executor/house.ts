@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import type { ExecutionEvent } from "../../src/executor/event-feed.ts";
 import { CommandRunner } from "../../src/executor/command-runner.ts";
+import type { ExecutionEvent } from "../../src/executor/event-feed.ts";
 import { type ExecutionRequest, Executor, type ExecutorOptions } from "../../src/executor/executor.ts";
 import { Registry } from "../../src/executor/registry.ts";
 import { FakeAdmission } from "./fake-admission.ts";

@@ -154,19 +154,26 @@ const anything = fc.oneof(
 it("never throws, and either loads or names a field, whatever the file holds", () => {
   const changes = fc.dictionary(fc.constantFrom(...keys), anything, { maxKeys: 3 });
   fc.assert(
-    fc.property(fc.oneof(changes.map((c) => JSON.stringify({ ...whisper, ...c })), fc.json(), fc.string()), (text) => {
-      const result = parseManifest(Buffer.from(text));
-      if (result.ok) {
-        expect(result.manifest.name).not.toBe("");
-        // What a file says about memory is what is asked for: nothing is dropped on the way.
-        const { resources } = JSON.parse(text);
-        expect(result.manifest.requirements.vramMb).toBe(resources.min_gpu_vram_mb ?? 0);
-        expect(result.manifest.requirements.ramMb).toBe(resources.min_system_ram_mb ?? 0);
-      } else {
-        expect(result.problems.length).toBeGreaterThan(0);
-        for (const problem of result.problems) expect(problem.message).not.toBe("");
-      }
-    }),
+    fc.property(
+      fc.oneof(
+        changes.map((c) => JSON.stringify({ ...whisper, ...c })),
+        fc.json(),
+        fc.string(),
+      ),
+      (text) => {
+        const result = parseManifest(Buffer.from(text));
+        if (result.ok) {
+          expect(result.manifest.name).not.toBe("");
+          // What a file says about memory is what is asked for: nothing is dropped on the way.
+          const { resources } = JSON.parse(text);
+          expect(result.manifest.requirements.vramMb).toBe(resources.min_gpu_vram_mb ?? 0);
+          expect(result.manifest.requirements.ramMb).toBe(resources.min_system_ram_mb ?? 0);
+        } else {
+          expect(result.problems.length).toBeGreaterThan(0);
+          for (const problem of result.problems) expect(problem.message).not.toBe("");
+        }
+      },
+    ),
     { numRuns: 500 },
   );
 });

@@ -41,7 +41,9 @@ it("tells at most 8 KiB of a line, but takes a result of up to 1 MiB", () => {
 });
 
 it("says why there is no result: too large, too much without JSON at the end, too deep", () => {
-  expect(collect(JSON.stringify("x".repeat(1_048_576))).result).toEqual({ problem: "Its result is larger than 1048576 bytes." });
+  expect(collect(JSON.stringify("x".repeat(1_048_576))).result).toEqual({
+    problem: "Its result is larger than 1048576 bytes.",
+  });
   expect(collect(`${"y".repeat(1000)}\n`.repeat(1_100)).result).toMatchObject({ problem: expect.stringMatching(/not JSON/) });
   expect(collect("[".repeat(40) + "]".repeat(40)).result).toMatchObject({ problem: expect.stringMatching(/32 levels/) });
   expect(collect("1e999").result).toMatchObject({ problem: expect.stringMatching(/too large/) });
@@ -50,7 +52,9 @@ it("says why there is no result: too large, too much without JSON at the end, to
 });
 
 it("finds the same lines however the bytes are cut into chunks", () => {
-  const text = fc.array(fc.constantFrom("a", "ä", "\n", "\r", "\r\n", "bc"), { maxLength: 40 }).map((p) => Buffer.from(p.join("")));
+  const text = fc
+    .array(fc.constantFrom("a", "ä", "\n", "\r", "\r\n", "bc"), { maxLength: 40 })
+    .map((p) => Buffer.from(p.join("")));
   fc.assert(
     fc.property(text, fc.array(fc.nat(10)), fc.boolean(), (bytes, cuts, bars) => {
       const lines = (chunks: Buffer[]) => {
@@ -78,13 +82,19 @@ it("ends a line of stderr at a carriage return, so that progress bars are seen w
 
 it("never exceeds its limit and never breaks a character, whatever the bytes", () => {
   fc.assert(
-    fc.property(fc.oneof(fc.uint8Array({ maxLength: 60 }), fc.string({ unit: "binary" }).map((s) => Buffer.from(s))), (bytes) => {
-      const first = firstText(Buffer.from(bytes), 10);
-      expect(Buffer.byteLength(first)).toBeLessThanOrEqual(10);
-      const tail = new TailBytes(10);
-      for (const byte of bytes) tail.append(Uint8Array.of(byte));
-      expect(Buffer.byteLength(tail.text())).toBeLessThanOrEqual(10);
-    }),
+    fc.property(
+      fc.oneof(
+        fc.uint8Array({ maxLength: 60 }),
+        fc.string({ unit: "binary" }).map((s) => Buffer.from(s)),
+      ),
+      (bytes) => {
+        const first = firstText(Buffer.from(bytes), 10);
+        expect(Buffer.byteLength(first)).toBeLessThanOrEqual(10);
+        const tail = new TailBytes(10);
+        for (const byte of bytes) tail.append(Uint8Array.of(byte));
+        expect(Buffer.byteLength(tail.text())).toBeLessThanOrEqual(10);
+      },
+    ),
   );
   expect(firstText(Buffer.from("ääää"), 5)).toBe("ää");
   const tail = new TailBytes(5);

@@ -8,7 +8,9 @@ import { waitFor } from "../wait-for.ts";
 import { node, running } from "./house.ts";
 
 const linux = process.platform === "linux";
-if (!linux) console.warn("process groups: descendants that leave their group can be found only on Linux; those tests are skipped");
+if (!linux)
+  // biome-ignore lint/suspicious/noConsole: a skipped promise is said aloud.
+  console.warn("process groups: descendants that leave their group can be found only on Linux; those tests are skipped");
 
 let folder: string;
 beforeAll(() => {
@@ -69,7 +71,9 @@ it("ends a command and its children with SIGTERM, and says that it did", async (
 });
 
 it("lets a command tidy up within the grace", async () => {
-  const group = await js('process.on("SIGTERM", () => setTimeout(() => process.exit(7), 100)); console.log("up"); setInterval(() => {}, 1000)');
+  const group = await js(
+    'process.on("SIGTERM", () => setTimeout(() => process.exit(7), 100)); console.log("up"); setInterval(() => {}, 1000)',
+  );
   await firstLine(group);
   expect(await group.kill()).toEqual({ code: 7, weKilled: true, left: 0 });
 });
@@ -97,7 +101,10 @@ it("ends what a command leaves behind in its group when it exits by itself", asy
 
 it.skipIf(!linux)("finds by its marker what left the session before its parent exited", async () => {
   const marker = `SLUICE_LEASE_ID=test-${process.pid}`;
-  const group = await js(parent(true, stays, "process.exit(0)"), { env: { ...env, SLUICE_LEASE_ID: `test-${process.pid}` }, marker });
+  const group = await js(parent(true, stays, "process.exit(0)"), {
+    env: { ...env, SLUICE_LEASE_ID: `test-${process.pid}` },
+    marker,
+  });
   const [, child] = (await firstLine(group)).split(" ").map(Number);
   expect(await group.ended).toMatchObject({ code: 0, left: 0 });
   expect(running(child as number)).toBe(false);

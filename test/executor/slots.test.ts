@@ -7,8 +7,13 @@ it("lets in the first that came when a slot is left, and counts a slot that is l
   const slots = new Slots(() => 1);
   const order: string[] = [];
   const leave = await slots.enter("p", never, () => {});
-  const second = slots.enter("p", never, () => {}).then((l) => (order.push("second"), l));
-  const third = slots.enter("p", never, () => {}).then((l) => (order.push("third"), l));
+  const enter = async (name: string) => {
+    const left = await slots.enter("p", never, () => {});
+    order.push(name);
+    return left;
+  };
+  const second = enter("second");
+  const third = enter("third");
   leave();
   leave();
   const leaveSecond = await second;
@@ -47,7 +52,10 @@ it("does not take the square of their number when 10,000 waiters go away one aft
   await slots.enter("p", never, () => {});
   let told = 0;
   const controllers = Array.from({ length: 10_000 }, () => new AbortController());
-  const all = controllers.map((c) => slots.enter("p", c.signal, () => (told += 1)).catch(() => {}));
+  const tell = () => {
+    told += 1;
+  };
+  const all = controllers.map((c) => slots.enter("p", c.signal, tell).catch(() => {}));
   for (const controller of controllers) controller.abort();
   await Promise.all(all);
   expect(told).toBe(10_000);

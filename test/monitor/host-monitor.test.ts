@@ -72,6 +72,26 @@ it("measures soon when somebody waits for it", async () => {
   expect(samples).toHaveLength(1);
 });
 
+it("does not tell what it was just measuring when it was stopped", async () => {
+  const probe = fakeProbe();
+  const slow: HostProbe = {
+    async read(trees) {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return probe.read(trees);
+    },
+  };
+  const { monitor, samples, onSample } = monitorOf(slow);
+  const starting = monitor.start(onSample);
+  await vi.advanceTimersByTimeAsync(300);
+  await starting;
+  await vi.advanceTimersByTimeAsync(2100);
+  const stopping = monitor.stop();
+  await vi.advanceTimersByTimeAsync(1000);
+  await stopping;
+  expect(probe.asked).toHaveLength(2);
+  expect(samples).toEqual([]);
+});
+
 it("tells nothing after it was stopped", async () => {
   const { monitor, samples, onSample } = monitorOf(fakeProbe());
   await monitor.start(onSample);

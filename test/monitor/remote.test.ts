@@ -207,6 +207,9 @@ describe("a monitor fed by another server", () => {
     await vi.advanceTimersByTimeAsync(10_000);
     expect(samples.at(-1)?.gpus.map((g) => g.health)).toEqual(["ok", "ok"]);
     expect(samples.at(-1)?.message).toBe("");
+    server.answer = down;
+    await vi.advanceTimersByTimeAsync(2100);
+    expect(samples.at(-1)?.gpus.map((g) => g.health)).toEqual(["unknown", "unknown"]);
   });
 
   it("gives a call up after two seconds and cancels it", async () => {

@@ -218,7 +218,8 @@ describe("using another monitor", () => {
 
   it("does one change after the other, so that the last one asked for stays", async () => {
     const { sampler } = await started();
-    const all = [new ScriptedMonitor("a"), failing("b", "no"), new ScriptedMonitor("c")];
+    const late = new Promise<MachineSample>((resolve) => setTimeout(() => resolve(sampleOf("a")), 20));
+    const all = [new ScriptedMonitor("a", late), failing("b", "no"), new ScriptedMonitor("c")];
     const results = await Promise.allSettled(all.map((m) => sampler.use(m)));
     expect(results.map((r) => r.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
     expect(sampler.status().name).toBe("c");
@@ -266,10 +267,20 @@ describe("stopping", () => {
     const { sampler } = await started();
     const mute = new ScriptedMonitor("new", new Promise(() => {}));
     const use = failureOf(sampler.use(mute));
+    let ended: () => void = () => {};
+    mute.ending = new Promise((resolve) => {
+      ended = resolve;
+    });
+    let done = false;
     await Promise.resolve();
-    await sampler.stop();
+    const stopping = sampler.stop().then(() => {
+      done = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([mute.stops, done]).toEqual([1, false]);
+    ended();
+    await stopping;
     expect((await use).reason).toBe("DRAINING");
-    expect(mute.stops).toBe(1);
   });
 
   it("lets nothing be started afterwards", async () => {

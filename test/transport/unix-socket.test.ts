@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
@@ -35,7 +36,6 @@ it("a Unix socket is private from its first instant on, and the mask of the proc
   const before = process.umask(0o022);
   try {
     let modeAtBind: number | undefined;
-    const { createServer } = await import("node:net");
     const listening = await listen(`unix:${path}`, "grpc", () => {
       const server = createServer();
       const listenAsUsual = server.listen.bind(server);
@@ -95,11 +95,9 @@ it("a folder that is missing or a path that is too long is told in plain words",
   );
 });
 
-it.skipIf(process.getuid?.() === 0)("a folder that may not be written to is told in plain words", async () => {
-  const locked = join(folder.path, "locked");
-  mkdirSync(locked);
-  chmodSync(locked, 0o500);
-  await expect(openHouse({ grpc: { addresses: [`unix:${join(locked, "s")}`] } })).rejects.toThrow(
-    /there is no permission to listen/,
+// Nobody may make files in /proc, not even root, which tests in containers often run as.
+it.skipIf(process.platform !== "linux")("a folder that may not be written to is told in plain words", async () => {
+  await expect(openHouse({ grpc: { addresses: ["unix:/proc/sluice.sock"] } })).rejects.toThrow(
+    /there is no permission to listen on unix:/,
   );
 });

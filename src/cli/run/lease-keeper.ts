@@ -40,7 +40,7 @@ export function keepLease(
     if (lost || signal.aborted) return;
     lost = true;
     tell(
-      `the lease ${lease.id} is lost: ${why}. The command goes on, but its memory is no longer reserved; others may be admitted to it`,
+      `the lease ${lease.id} is lost: ${why.replace(/\.$/, "")}. The command goes on, but its memory is no longer reserved; others may be admitted to it`,
     );
     stopped.abort();
   };
@@ -67,7 +67,7 @@ export function keepLease(
         if (isFinal(error)) return lose(clean(ConnectError.from(error).rawMessage));
         if (!troubled)
           tell(
-            `the lease ${lease.id} could not be renewed (${clean(ConnectError.from(error).rawMessage)}); trying again for ${age(deadline - sentAt)}`,
+            `the lease ${lease.id} could not be renewed (${clean(ConnectError.from(error).rawMessage)}); trying again for ${age(Math.ceil((deadline - sentAt) / 1000) * 1000)}`,
           );
         troubled = true;
         pause = Math.min(1_000, ttlMs / 10);

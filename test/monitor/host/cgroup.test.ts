@@ -133,6 +133,7 @@ describe("cgroup v2", () => {
       "proc/self/mountinfo": v2Mount,
       "sys/outside/memory.max": "1\n",
       "outside/memory.max": "1\n",
+      ...v2("/outside", { max: "1", high: "max", current: "1" }),
       ...v2("", { max: mib(2048), high: "max", current: mib(48) }),
     };
     expect(await read(files)).toEqual({ limitMb: 2048, availableMb: 2000 });

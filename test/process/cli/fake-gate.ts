@@ -1,7 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { LeaseEnd, Reason } from "#gen/sluice/v1/types_pb.js";
-import { ReasonCode } from "#gen/sluice/v1/types_pb.js";
 import type { WaitForResourcesRequest } from "#gen/sluice/v1/scheduler_pb.js";
+import type { LeaseEnd } from "#gen/sluice/v1/types_pb.js";
+import { ReasonCode } from "#gen/sluice/v1/types_pb.js";
 import { Failure } from "../../../src/engine/failure.ts";
 import { type FakeServer, type FakeServices, startFakeServer } from "../../cli/fake-server.ts";
 
@@ -10,11 +10,11 @@ export interface GateOptions {
   /** Reasons told before anything else, one Queued message each. */
   readonly queued?: readonly string[];
   /** Granted unless it says otherwise; "wait": not until `grant` is called. */
-  readonly outcome?: "grant" | "wait" | "refuse" | "time-out" | "queue-full";
+  readonly outcome?: "grant" | "wait" | "refuse" | "time-out" | "queue-full" | "drop-once";
   readonly ttlMs?: number;
   /** How renewals fail. */
-  readonly renewal?: () => Failure | undefined;
-  readonly attach?: () => Failure | undefined;
+  readonly renewal?: () => Error | undefined;
+  readonly attach?: () => Error | undefined;
 }
 
 export interface FakeGate extends FakeServer {
@@ -23,12 +23,14 @@ export interface FakeGate extends FakeServer {
   names(): readonly string[];
   requests<T>(rpc: string): readonly T[];
   /** Tells the holder through WatchLease. */
-  tellHolder(event: { case: "evictionRequested"; value: { reason: string } } | { case: "ended"; value: { why: LeaseEnd } }): void;
+  tellHolder(
+    event: { case: "evictionRequested"; value: { reason: string } } | { case: "ended"; value: { why: LeaseEnd } },
+  ): void;
   /** Streams of WaitForResources that were cancelled by their client. */
   readonly cancelled: number;
 }
 
-const reason = (message: string): Partial<Reason> & { code: ReasonCode } => ({ code: ReasonCode.INSUFFICIENT_GPU_MEMORY, message });
+const reason = (message: string) => ({ code: ReasonCode.INSUFFICIENT_GPU_MEMORY, message });
 
 /** A scheduler that knows one lease, `lease-1` with token 7, and grants it as a test wishes. */
 export async function startFakeGate(options: GateOptions = {}): Promise<FakeGate> {
@@ -37,8 +39,9 @@ export async function startFakeGate(options: GateOptions = {}): Promise<FakeGate
     grant = resolve;
   });
   let cancelled = 0;
+  let dropped = false;
   const listeners = new Set<(event: never) => void>();
-  const throwing = (failure: Failure | undefined) => {
+  const throwing = (failure: Error | undefined) => {
     if (failure !== undefined) throw failure;
   };
 
@@ -50,21 +53,34 @@ export async function startFakeGate(options: GateOptions = {}): Promise<FakeGate
     env: { CUDA_VISIBLE_DEVICES: "GPU-a", SLUICE_LEASE_ID: "lease-1", SLUICE_LEASE_TOKEN: "7", SLUICE_ADDRESS: address },
   });
 
-  const scheduler: FakeServices["scheduler"] = {
+  const scheduler: NonNullable<FakeServices["scheduler"]> = {
     async *waitForResources(request: WaitForResourcesRequest, { signal }) {
       const head = { ticketId: "ticket-1", requestId: request.requestId };
       if (options.outcome === "queue-full") throw new Failure("QUEUE_FULL", "10000 requests wait already; try again later.");
       for (const [i, message] of (options.queued ?? []).entries()) {
-        yield { ...head, event: { case: "queued" as const, value: { position: 3 - i, queueLength: 7, reasons: [reason(message)] } } };
+        yield {
+          ...head,
+          event: { case: "queued" as const, value: { position: 3 - i, queueLength: 7, reasons: [reason(message)] } },
+        };
       }
       if (options.outcome === "refuse") {
-        const refusal = { reasons: [reason("40000 MiB do not fit on any GPU.")], largestThatFits: { requiresGpu: true, minGpuVramMb: 23000 } };
+        const refusal = {
+          reasons: [reason("40000 MiB do not fit on any GPU.")],
+          largestThatFits: { requiresGpu: true, minGpuVramMb: 23000 },
+        };
         yield { ...head, event: { case: "refused" as const, value: { refusal } } };
         return;
       }
       if (options.outcome === "time-out") {
-        yield { ...head, event: { case: "timedOut" as const, value: { waited: durationFromMs(61_000), reasons: [reason("GPU 0 is full.")] } } };
+        yield {
+          ...head,
+          event: { case: "timedOut" as const, value: { waited: durationFromMs(61_000), reasons: [reason("GPU 0 is full.")] } },
+        };
         return;
+      }
+      if (options.outcome === "drop-once" && !dropped) {
+        dropped = true;
+        throw new Failure("DRAINING", "The server is shutting down.");
       }
       if (options.outcome === "wait") {
         const gone = new Promise<"gone">((resolve) => signal.addEventListener("abort", () => resolve("gone")));

@@ -1,8 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { afterEach, describe, expect, it } from "vitest";
 import type { ReleaseLeaseRequest, WaitForResourcesRequest } from "#gen/sluice/v1/scheduler_pb.js";
 import { LeaseEnd } from "#gen/sluice/v1/types_pb.js";
 import { Failure } from "../../../src/engine/failure.ts";
@@ -29,11 +31,26 @@ const released = () => gate.requests<ReleaseLeaseRequest>("ReleaseLease");
 
 describe("a command that runs", () => {
   it("gets the lease's environment, has standard output for itself, and its lease is given back", async () => {
-    const cli = await run({}, [], "sh", "-c", "echo $CUDA_VISIBLE_DEVICES $SLUICE_LEASE_ID $SLUICE_LEASE_TOKEN $SLUICE_ADDRESS; echo own >&2");
+    const cli = await run(
+      {},
+      [],
+      "sh",
+      "-c",
+      "echo $CUDA_VISIBLE_DEVICES $SLUICE_LEASE_ID $SLUICE_LEASE_TOKEN $SLUICE_ADDRESS; echo own >&2",
+    );
     expect(await cli.end).toBe(0);
     expect(cli.out()).toBe(`GPU-a lease-1 7 ${gate.address}\n`);
     expect(cli.err()).toBe("own\n");
-    expect(gate.names()).toEqual(expect.arrayContaining(["WaitForResources", "StartExecution", "AttachProcess", "WatchLease", "FinishExecution", "ReleaseLease"]));
+    expect(gate.names()).toEqual(
+      expect.arrayContaining([
+        "WaitForResources",
+        "StartExecution",
+        "AttachProcess",
+        "WatchLease",
+        "FinishExecution",
+        "ReleaseLease",
+      ]),
+    );
     expect(gate.names().indexOf("StartExecution")).toBeLessThan(gate.names().indexOf("AttachProcess"));
     expect(gate.names().slice(-2)).toEqual(["FinishExecution", "ReleaseLease"]);
     expect(released()).toMatchObject([{ leaseId: "lease-1", token: 7n }]);
@@ -57,7 +74,23 @@ describe("a command that runs", () => {
   });
 
   it("asks for what the flags say", async () => {
-    const flags = ["--ram", "100", "--gpus", "2", "--gpu", "GPU-a", "--gpu", "GPU-b", "--exclusive", "--priority", "-5", "--tenant", "t", "--name", "n"];
+    const flags = [
+      "--ram",
+      "100",
+      "--gpus",
+      "2",
+      "--gpu",
+      "GPU-a",
+      "--gpu",
+      "GPU-b",
+      "--exclusive",
+      "--priority",
+      "-5",
+      "--tenant",
+      "t",
+      "--name",
+      "n",
+    ];
     const cli = await run({}, [...flags, "--timeout", "0", "--policy", "safety", "--ttl", "30", "--request-id", "r"], "true");
     await cli.end;
     const [request] = gate.requests<WaitForResourcesRequest>("WaitForResources");
@@ -66,7 +99,14 @@ describe("a command that runs", () => {
         name: "n",
         tenant: "t",
         priority: -5,
-        resources: { requiresGpu: true, minGpuVramMb: 6000, minSystemRamMb: 100, gpuCount: 2, gpuUuids: ["GPU-a", "GPU-b"], exclusiveGpu: true },
+        resources: {
+          requiresGpu: true,
+          minGpuVramMb: 6000,
+          minSystemRamMb: 100,
+          gpuCount: 2,
+          gpuUuids: ["GPU-a", "GPU-b"],
+          exclusiveGpu: true,
+        },
       },
       requestId: "r",
       policy: "safety",
@@ -81,15 +121,26 @@ describe("a command that runs", () => {
     expect(cli.out()).toBe("--vram|a b|$HOME|--|*|");
   });
 
-  it("can write more to standard error than a pipe holds", async () => {
+  it("can write more to standard error than a pipe holds, also after sluice has written there", async () => {
     // Guards against a shared pipe that was made non-blocking: many programs fail on such a one.
-    const cli = await run({ queued: ["GPU 0 is full."] }, [], "sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x >&2 && echo done");
-    cli.process.stderr?.pause();
-    await waitFor(() => gate.names().includes("AttachProcess"), "the command to run");
-    cli.process.stderr?.resume();
-    expect(await cli.end).toBe(0);
-    expect(cli.out()).toBe("done\n");
-    expect(cli.err().length).toBeGreaterThanOrEqual(3_000_000);
+    const attach = () => new Failure("PROCESS_NOT_FOUND", "No process 5 is visible to the server.");
+    const filling = "read -r go < $FIFO; head -c 3000000 /dev/zero | tr '\\0' x >&2 && echo done";
+    const folder = mkdtempSync(join(tmpdir(), "sluice-run-"));
+    try {
+      const fifo = join(folder, "fifo");
+      execFileSync("mkfifo", [fifo]);
+      const cli = await run({ attach }, ["--verbose"], "sh", "-c", filling.replace("$FIFO", fifo));
+      await waitFor(() => cli.err().includes("could not attach"), "sluice to write while the command runs");
+      cli.process.stderr?.pause();
+      writeFileSync(fifo, "go\n");
+      await delay(300); // Long enough for the pipe to fill while nobody reads.
+      cli.process.stderr?.resume();
+      expect(await cli.end).toBe(0);
+      expect(cli.out()).toBe("done\n");
+      expect(cli.err().length).toBeGreaterThanOrEqual(3_000_000);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 
@@ -140,7 +191,11 @@ describe("the exit code", () => {
     expect(late.err()).toContain("GPU 0 is full.");
     gate.close();
     const full = await run({ outcome: "queue-full" }, [], "echo", "started");
-    expect([await full.end, full.out(), full.err()]).toEqual([75, "", "sluice: 10000 requests wait already; try again later.\n"]);
+    expect([await full.end, full.out(), full.err()]).toEqual([
+      75,
+      "",
+      "sluice: 10000 requests wait already; try again later.\n",
+    ]);
   });
 
   it("is 69 when no server can be reached", async () => {
@@ -194,6 +249,13 @@ describe("the wait", () => {
     expect(gate.requests("CancelTicket")).toMatchObject([{ ticketId: "ticket-1" }]);
   });
 
+  it("goes on when the server goes away meanwhile and comes back", async () => {
+    const cli = await run({ queued: ["full"], outcome: "drop-once" }, [], "echo", "done");
+    expect([await cli.end, cli.out()]).toEqual([0, "done\n"]);
+    expect(cli.err().match(/the server is away; asking again/g)).toHaveLength(1);
+    expect(gate.requests("WaitForResources")).toHaveLength(2);
+  });
+
   it("is not ended by SIGUSR1, which would make Node open a debugger otherwise", async () => {
     const cli = await run({ queued: ["full"], outcome: "wait" }, [], "true");
     await waitFor(() => cli.err().includes("waiting"), "the wait line");
@@ -208,7 +270,13 @@ describe("signals while the command runs", () => {
   for (const signal of ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"] as const) {
     it(`${signal} goes to the command, whose answer decides, and the lease is given back`, async () => {
       const name = signal.slice(3);
-      const cli = await run({}, [], "sh", "-c", `trap 'echo got ${name}; exit 9' ${name}; echo ready $$; while :; do sleep 0.05; done`);
+      const cli = await run(
+        {},
+        [],
+        "sh",
+        "-c",
+        `trap 'echo got ${name}; exit 9' ${name}; echo ready $$; while :; do sleep 0.05; done`,
+      );
       await printed(cli, "ready");
       cli.process.kill(signal);
       expect(await cli.end).toBe(9);
@@ -241,7 +309,7 @@ describe("the lease", () => {
 
   it("survives renewals that fail for a while", async () => {
     let failures = 0;
-    const renewal = () => (failures++ < 2 ? (new ConnectError("busy", Code.Unavailable) as unknown as Failure) : undefined);
+    const renewal = () => (failures++ < 2 ? new ConnectError("busy", Code.Unavailable) : undefined);
     const cli = await run({ ttlMs: 1_500, renewal }, [], "sleep", "2");
     expect(await cli.end).toBe(0);
     expect(cli.err()).toContain("could not be renewed (busy); trying again for 1s");
@@ -251,7 +319,7 @@ describe("the lease", () => {
   });
 
   it("is given up by the holder no later than its time to live after the last renewal", async () => {
-    const renewal = () => new ConnectError("busy", Code.Unavailable) as unknown as Failure;
+    const renewal = () => new ConnectError("busy", Code.Unavailable);
     const start = performance.now();
     const cli = await run({ ttlMs: 1_000, renewal }, [], "sleep", "2.5");
     await waitFor(() => cli.err().includes("is lost"), "the loss to be told");

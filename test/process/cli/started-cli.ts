@@ -17,7 +17,10 @@ export interface StartedCli {
 
 /** Starts the real command line as a process of its own. */
 export function startCli(argv: readonly string[], env: Readonly<Record<string, string>> = {}): StartedCli {
-  const child = spawn(process.execPath, [main, ...argv], { env: { PATH: process.env.PATH, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [main, ...argv], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let out = "";
   let err = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -54,5 +57,10 @@ export function childrenOf(pid: number): readonly number[] {
 
 /** The number that a command printed after a word: `pid 123`. */
 export async function printed(cli: StartedCli, word: string): Promise<number> {
-  return Number(await waitFor(() => new RegExp(`${word} (\\d+)\\n`).exec(cli.out())?.[1], `${word} on standard output; standard error: ${cli.err()}`));
+  return Number(
+    await waitFor(
+      () => new RegExp(`${word} (\\d+)\\n`).exec(cli.out())?.[1],
+      `${word} on standard output; standard error: ${cli.err()}`,
+    ),
+  );
 }
