@@ -125,7 +125,6 @@ export function sum(pool: Pool): void {
   let outstanding = 0;
   let claimed = 0;
   let resident = 0;
-  let credited = 0;
   let draining = 0;
   for (const h of pool.holdings) {
     const r = h.residentMb ?? 0;
@@ -135,7 +134,6 @@ export function sum(pool: Pool): void {
         outstanding += outstandingOf(h);
         claimed += Math.max(h.reservedMb, r);
         resident += r;
-        credited += Math.min(h.reservedMb, r);
         if (h.lease.phase === "settling") draining += Math.max(h.reservedMb, r);
         break;
       case "orphan":
@@ -148,10 +146,9 @@ export function sum(pool: Pool): void {
     }
   }
   // Use fell below what the last process list accounts for. Either a foreign process or one of ours gave memory back; until the
-  // next list tells which, it is taken as ours, whose holder may take it again.
+  // next list tells which, it is taken as ours, whose holder may take it again: foreign use stays what it was.
   const drop = pool.foreignAtList === undefined || used === undefined ? 0 : Math.max(0, pool.foreignAtList + resident - used);
-  const suspect = Math.min(drop, credited);
-  pool.outstandingMb = outstanding + suspect;
+  pool.outstandingMb = outstanding;
   pool.claimedMb = claimed;
   pool.residentMb = resident;
   pool.foreignMb = used === undefined ? undefined : Math.max(0, used - resident + Math.min(drop, resident));

@@ -4,7 +4,7 @@ import type { Mib, Millis } from "./sample.ts";
 import { type EngineState, hostPool, type LeaseRecord, type PoolKey, type TicketHold, type TicketRecord } from "./state.ts";
 
 /**
- * Bounded overtaking. Later tickets may be served first while an earlier one does not placementFor, because otherwise memory lies idle;
+ * Bounded overtaking. Later tickets may be served first while an earlier one does not fit, because otherwise memory lies idle;
  * but each time they take memory that it could have used, it is counted. After `maxOvertakes` of these, memory is held for
  * it: as many GPUs as it needs, the ones where least is missing, and host memory if it needs some. Nothing behind it may take
  * what is held, so it starts at the latest when those who are on the held GPUs now have ended.
@@ -34,13 +34,15 @@ function keptOrChosen(
   earlier: readonly TicketHold[],
   now: Millis,
 ): ReadonlySet<PoolKey> | undefined {
-  const usable = usablePools(state, ticket, earlier, now);
+  const usable = usablePools(state, ticket, now);
   const need = ticket.workload.requirements.gpuCount;
   const kept = ticket.heldPools;
   if (kept !== undefined && kept.size > 0 && [...kept].every((key) => usable.has(key))) return kept;
   const chosen = new Set<PoolKey>();
   let devices = 0;
-  for (const [key, u] of [...usable].sort((a, b) => b[1].available - a[1].available)) {
+  // What an earlier ticket waits for too comes last, and is held for both: whoever needs many GPUs must not end up holding none.
+  const held = (key: PoolKey) => (earlier.some((h) => h.pools.has(key)) ? 1 : 0);
+  for (const [key, u] of [...usable].sort((a, b) => held(a[0]) - held(b[0]) || b[1].available - a[1].available)) {
     if (devices >= need) break;
     chosen.add(key);
     devices += u.devices;
@@ -52,7 +54,6 @@ function keptOrChosen(
 function usablePools(
   state: EngineState,
   ticket: TicketRecord,
-  earlier: readonly TicketHold[],
   now: Millis,
 ): Map<PoolKey, { devices: number; readonly available: Mib }> {
   const { requirements: req } = ticket.workload;
@@ -61,7 +62,7 @@ function usablePools(
     const key = poolKeyOf(device);
     const pool = state.pools.get(key);
     const capacity = pool === undefined ? undefined : capacityOf(state, pool);
-    if (pool === undefined || capacity === undefined || earlier.some((h) => h.pools.has(key))) continue;
+    if (pool === undefined || capacity === undefined) continue;
     if (deviceBlock(device, pool, { now, ageLimitMs: state.settings.maxSampleAgeMs }) !== undefined) continue;
     const before = out.get(key);
     const devices = (before?.devices ?? 0) + 1;

@@ -92,8 +92,10 @@ export function endLease(state: EngineState, lease: LeaseRecord, why: LeaseEnd, 
   if (lease.requestId !== "") state.requests.delete(requestKey(lease.workload.tenant, lease.requestId));
   for (const h of lease.holdings) {
     const pool = poolOf(state, h.pool);
-    if (pool.figures?.usedMb !== undefined)
-      lease.atEnd.set(h.pool, { usedMb: pool.figures.usedMb, residentMb: h.residentMb ?? 0 });
+    const f = pool.figures;
+    if (f?.usedMb === undefined) continue;
+    // Where memory cannot be attributed, any part of what it was promised may be its own.
+    lease.atEnd.set(h.pool, { usedMb: f.usedMb, residentMb: f.attribution ? (h.residentMb ?? 0) : h.reservedMb });
   }
   const waits = leave(state, lease, why, now, effects);
   state.version++;

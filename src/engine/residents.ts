@@ -71,21 +71,25 @@ function creditTrees(pool: Pool, sample: MachineSample): void {
 
 /**
  * From the latest grant back to the earliest: growth since a grant belongs to that lease or to a later one, never to both, and
- * never for more than was reserved. What is left over counts as foreign, which errs towards refusing.
+ * never for more than was reserved. What is left over counts as foreign, which errs towards refusing. Growth may also be memory of
+ * a lease that has just ended and is not back yet, so nobody is credited with as much as those may still have.
  */
 function creditGrowth(pool: Pool): void {
   const figures = pool.figures;
+  const used = figures?.usedMb;
   const byGrant = [...pool.holdings].sort((a, b) => b.lease.token - a.lease.token);
   let taken = 0;
+  for (const h of byGrant) if (h.lease.phase === "settling" || h.lease.phase === "releasing") taken += h.reservedMb;
   for (const h of byGrant) {
     const { lease } = h;
     if (lease.phase !== "held" && lease.phase !== "orphan") continue;
-    if (figures?.usedMb === undefined || h.baselineMb === undefined || figures.observedAt <= lease.grantedAt) {
+    if (figures === undefined || used === undefined || h.baselineMb === undefined || figures.observedAt <= lease.grantedAt) {
       setResident(h, undefined);
       continue;
     }
-    const grown = Math.max(0, figures.usedMb - h.baselineMb - taken);
-    const credit = Math.min(h.reservedMb, grown);
+    // Others gave memory back: growth counts from the lowest point since the grant.
+    h.baselineMb = Math.min(h.baselineMb, used);
+    const credit = Math.min(h.reservedMb, Math.max(0, used - h.baselineMb - taken));
     taken += credit;
     setResident(h, credit);
   }

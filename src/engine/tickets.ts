@@ -163,10 +163,13 @@ function enqueue(state: EngineState, ticket: TicketRecord, policyMessage: string
   state.waitingByTenant.set(tenant, ofTenant + 1);
   if (ticket.requestId !== "") state.requests.set(requestKey(tenant, ticket.requestId), { ticketId: ticket.id });
   if (ticket.deadline !== undefined) state.wakes.push({ at: ticket.deadline, kind: "ticket-deadline", id: ticket.id });
-  // With no overtaking allowed at all, memory is held from the first moment.
-  if (settings.maxOvertakes === 0) state.holds = allHolds(state, queue.length, now);
   state.version++;
   effects.push({ type: "queued", ticket: ticketView(state, ticket, now) });
+  // With no overtaking allowed at all, memory is held from the first moment, and that may move what is held for others.
+  if (settings.maxOvertakes === 0) {
+    servePass(state, now, effects);
+    if (!state.tickets.has(ticket.id)) return replyOf(ticket.id, effects);
+  }
   return { type: "ticket", ticketId: ticket.id, resumed: false };
 }
 
@@ -202,7 +205,8 @@ function countOvertaking(state: EngineState, by: TicketRecord, lease: LeaseRecor
     ticket.overtaken++;
     if (ticket.overtaken === state.settings.maxOvertakes) reached = true;
   }
-  if (reached) state.holds = allHolds(state, end, now);
+  // What is held for tickets behind the one that was served stays held.
+  if (reached) state.holds = [...allHolds(state, end, now), ...state.holds.filter((h) => rankOf(state.queue, h.ticket) >= end)];
 }
 
 /** The holds of the first `end` tickets of the queue, in order. */

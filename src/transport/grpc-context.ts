@@ -50,7 +50,7 @@ export class GrpcContext implements HandlerContext {
       const controller = new AbortController();
       this.#controller = controller;
       // grpc-js says "cancelled" at the end of every call, however it ended.
-      if (isGone(this.#call)) controller.abort(this.#ending());
+      if (this.#call.cancelled) controller.abort(this.#ending());
       else (this.#call as EventEmitter).once("cancelled", () => controller.abort(this.#ending()));
     }
     return this.#controller.signal;
@@ -104,14 +104,4 @@ export class GrpcContext implements HandlerContext {
       ? new ConnectError("the deadline of the call has passed", Code.DeadlineExceeded)
       : new ConnectError("the call was cancelled by the client", Code.Canceled);
   }
-}
-
-/**
- * True when the client has gone. A client that goes while its request is still being decoded is never reported to the
- * handler that is called afterwards, so the state of the call underneath is looked at too; grpc-js offers no public way.
- */
-export function isGone(call: GrpcCall): boolean {
-  if (call.cancelled) return true;
-  const underneath: unknown = Reflect.get(call, "call");
-  return typeof underneath === "object" && underneath !== null && Reflect.get(underneath, "cancelled") === true;
 }

@@ -8,7 +8,7 @@ import type {
   ServerDuplexStream,
   ServerWritableStream,
 } from "@grpc/grpc-js";
-import { GrpcContext, isGone } from "./grpc-context.ts";
+import { GrpcContext } from "./grpc-context.ts";
 import { bufferOf } from "./headers.ts";
 import { statusFromError } from "./status.ts";
 
@@ -108,7 +108,7 @@ async function respond(
   open: () => AsyncIterable<MessageInitShape<DescMessage>>,
   toError: (thrown: unknown) => ConnectError,
 ): Promise<void> {
-  let gone = isGone(call);
+  let gone = call.cancelled;
   let onTheirWay = 0;
   let wake: (() => void) | undefined;
   let responses: AsyncIterator<MessageInitShape<DescMessage>> | undefined;
@@ -163,6 +163,6 @@ async function* requests(method: DescMethod, call: ServerDuplexStream<unknown, B
     for await (const request of call.iterator({ destroyOnReturn: false })) yield decoded(method, request);
   } catch (thrown) {
     // grpc-js destroys the stream of a client that has gone: for whoever reads, its requests are over.
-    if (!isGone(call)) throw thrown;
+    if (!call.cancelled) throw thrown;
   }
 }

@@ -41,7 +41,7 @@ describe("sluice config", () => {
   it("prints the same as JSON", async () => {
     const { code, out } = await sluice(["config", ...flags(), "--json"], env);
     expect(code).toBe(0);
-    expectGolden("config.json", out);
+    expectGolden("config.json.txt", out);
   });
 
   it("takes the file from SLUICE_CONFIG too", async () => {

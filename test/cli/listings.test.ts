@@ -30,11 +30,11 @@ describe("what listing commands print", () => {
       expectGolden(`${name}.txt`, at(out));
     });
 
-    it(`sluice ${argv.join(" ")} --json prints one document, as test/golden/${name}.json says`, async () => {
+    it(`sluice ${argv.join(" ")} --json prints one document, as test/golden/${name}.json.txt says`, async () => {
       const { code, out, err } = await sluice([...argv, "--json"], { SLUICE_ADDRESS: server.address });
       expect({ code, err }).toEqual({ code: 0, err: "" });
       expect(() => JSON.parse(out)).not.toThrow();
-      expectGolden(`${name}.json`, at(out));
+      expectGolden(`${name}.json.txt`, at(out));
     });
   }
 

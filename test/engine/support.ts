@@ -33,6 +33,9 @@ export function requirements(more: Partial<Requirements> = {}): Requirements {
   return { gpuCount: 1, vramMb: 8000, ramMb: 0, gpuUuids: [], exclusive: false, ...more };
 }
 
+/** What a test says about a request beyond its needs. */
+export type Ask = Partial<Omit<Submit, "workload">> & { readonly workload?: Partial<Workload> };
+
 /** An engine on a clock that only the test moves. */
 export class Bench {
   readonly state: EngineState;
@@ -77,11 +80,7 @@ export class Bench {
     return this;
   }
 
-  submit(
-    mode: "now" | "wait",
-    needs: Partial<Requirements>,
-    more: Partial<Submit> & { workload?: Partial<Workload> } = {},
-  ): Reply {
+  submit(mode: "now" | "wait", needs: Partial<Requirements>, more: Ask = {}): Reply {
     const { workload, ...rest } = more;
     return this.step({
       type: "submit",
@@ -96,15 +95,15 @@ export class Bench {
   }
 
   /** Allocate under policy safety unless it says otherwise. */
-  allocate(needs: Partial<Requirements>, more: Parameters<Bench["submit"]>[2] = {}): Reply {
+  allocate(needs: Partial<Requirements>, more: Ask = {}): Reply {
     return this.submit("now", needs, { policy: "safety", ...more });
   }
 
-  lease(needs: Partial<Requirements>, more: Parameters<Bench["submit"]>[2] = {}): LeaseView {
+  lease(needs: Partial<Requirements>, more: Ask = {}): LeaseView {
     return leaseIn(this.allocate(needs, more));
   }
 
-  wait(needs: Partial<Requirements>, more: Parameters<Bench["submit"]>[2] = {}): string {
+  wait(needs: Partial<Requirements>, more: Ask = {}): string {
     const reply = this.submit("wait", needs, more);
     if (reply.type !== "ticket") throw new Error(`expected a ticket, got ${JSON.stringify(reply)}`);
     return reply.ticketId;

@@ -11,8 +11,8 @@ export interface StreamOptions {
   readonly children: Children;
   readonly path: string;
   readonly columns: readonly Column[];
-  /** The GPUs in the order in which they will speak. */
-  readonly order: readonly string[];
+  /** The GPUs in the order in which they will speak; undefined where it is not known which one that is. */
+  readonly order: readonly (string | undefined)[];
   /** Extra arguments that name the GPUs, when not all can be asked. */
   readonly only: readonly string[];
   readonly periodMs: Millis;
@@ -129,7 +129,7 @@ export class GpuStream {
     const ended = this.#collector.add(row);
     if (ended) {
       this.#lastFull = performance.now();
-      const silent = this.#options.order.filter((uuid) => !ended.rows.has(uuid));
+      const silent = this.#options.order.filter((uuid): uuid is string => uuid !== undefined && !ended.rows.has(uuid));
       for (const uuid of silent) this.#pending.delete(uuid);
       this.#options.onSilent(silent);
     }

@@ -12,7 +12,9 @@ export type IdentifiedRow = GpuRow & { readonly uuid: string; readonly index: nu
 /** Which GPUs there are, as a fresh nvidia-smi sees them. */
 export interface Inventory {
   readonly rows: readonly IdentifiedRow[];
-  /** GPUs that could not be opened; with one of them, every question must name the others by `indexes`. */
+  /** Who speaks when in a stream; undefined where words stand in place of the uuid. */
+  readonly order: readonly (string | undefined)[];
+  /** GPUs that could not be opened or identified; with one of them, every question must name the others by `indexes`. */
   readonly unreadable: readonly UnreadableGpu[];
   /** Present when questions must be limited to these GPUs. Indexes, because `-i <uuid>` opens all GPUs and fails with them. */
   readonly indexes?: readonly number[];
@@ -55,7 +57,15 @@ export async function takeInventory(tools: InventoryTools): Promise<Inventory | 
   if (listing.gpus.length === 0) {
     if (listing.unreadable.length === 0)
       return troubleOf(listed, tools.path) ?? troubleOf(answer, tools.path) ?? unreadableAnswer(answer);
-    return { rows: [], unreadable: listing.unreadable, indexes: [], refused, needsXml: false, observedAt: tools.now() };
+    return {
+      rows: [],
+      order: [],
+      unreadable: listing.unreadable,
+      indexes: [],
+      refused,
+      needsXml: false,
+      observedAt: tools.now(),
+    };
   }
   const indexes = listing.gpus.map((gpu) => gpu.index);
   return finish(tools, await ask(tools, [...coreArgs(refused), ...only(indexes)]), refused, { listing, indexes });
@@ -75,12 +85,19 @@ async function finish(
   const trouble = troubleOf(answer, tools.path);
   if (trouble !== undefined) return trouble;
   const text = answer.kind === "ended" ? answer.text : "";
-  const rows = parseGpuRows(text, coreQuery(refused)).rows.filter(isIdentified);
-  if (rows.length === 0) return unreadableAnswer(answer);
+  const told = parseGpuRows(text, coreQuery(refused)).rows;
+  if (told.length === 0) return unreadableAnswer(answer);
+  const rows = told.filter(isIdentified);
+  const nameless = told.flatMap((row, at): UnreadableGpu[] => {
+    const word = row.words.uuid ?? row.words.index ?? "nothing";
+    const sentence = `nvidia-smi prints [${word}] in place of its uuid`;
+    return isIdentified(row) ? [] : [{ index: limited?.indexes[at] ?? at, sentence }];
+  });
   const driverVersion = rows.find((row) => row.driverVersion !== undefined)?.driverVersion;
   const base: Inventory = {
     rows,
-    unreadable: limited?.listing.unreadable ?? [],
+    order: told.map((row) => (isIdentified(row) ? row.uuid : undefined)),
+    unreadable: [...(limited?.listing.unreadable ?? []), ...nameless],
     refused,
     needsXml: false,
     observedAt: answer.askedAt,

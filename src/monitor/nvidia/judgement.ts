@@ -34,12 +34,12 @@ export function xmlMayTell(word: string | undefined): boolean {
 export function judge(row: GpuRow, unified: boolean): Judgement {
   const { words } = row;
   const identity = words.uuid ?? words.index;
-  if (identity !== undefined) return lost(identity);
   const memoryWords = [words["memory.total"], words["memory.used"], words["memory.free"]].filter((word) => word !== undefined);
+  const told = identity === undefined ? memoryWords : [identity, ...memoryWords];
+  if (told.some((word) => /requires reset/i.test(word))) return degraded("needs a reset (nvidia-smi --gpu-reset, or a reboot)");
+  if (identity !== undefined) return lost(identity);
   const gone = memoryWords.find((word) => /lost/i.test(word));
   if (gone !== undefined) return lost(gone);
-  const reset = memoryWords.find((word) => /requires reset/i.test(word));
-  if (reset !== undefined) return degraded("needs a reset (nvidia-smi --gpu-reset, or a reboot)");
   const error = words.name ?? errorWord(words["temperature.gpu"]);
   if (error !== undefined)
     return degraded(`prints [${error}] where its name or temperature should be; look into dmesg for Xid messages`);

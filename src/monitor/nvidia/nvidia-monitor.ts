@@ -150,7 +150,7 @@ export class NvidiaMonitor implements SystemMonitor {
       children: this.#children,
       path: this.#options.path,
       columns: streamQuery(inventory.refused),
-      order: inventory.rows.map((row) => row.uuid),
+      order: inventory.order,
       only: only(inventory.indexes),
       periodMs: this.#settings.periodMs,
       silenceMs: this.#settings.silenceMs,

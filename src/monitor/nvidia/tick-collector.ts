@@ -13,13 +13,13 @@ export interface Tick<R extends GpuRow> {
  * off the bus while the loop ran) belongs to the GPU whose turn it is.
  */
 export class TickCollector<R extends GpuRow> {
-  /** The GPUs in the order of the stream, as the first question listed them. */
-  readonly #order: readonly string[];
+  /** The GPUs in the order of the stream, as the first question listed them; undefined where it could not tell which. */
+  readonly #order: readonly (string | undefined)[];
   #expected: number;
   #rows = new Map<string, R>();
   #spoken = 0;
 
-  constructor(order: readonly string[]) {
+  constructor(order: readonly (string | undefined)[]) {
     this.#order = order;
     this.#expected = order.length;
   }

@@ -11,7 +11,7 @@ export type FakeHealth =
   | "lost"
   /** The same with "Unknown Error", exit 255. */
   | "dead"
-  /** `[GPU requires reset]` in the memory cells. */
+  /** `[GPU requires reset]` in every cell, index and uuid too; exit 0. */
   | "reset"
   /** `[Insufficient Permissions]` in the memory and process cells. */
   | "noperm"

@@ -132,9 +132,9 @@ const gpuFields = {
 function gpuCell(field, context, unit) {
   const { gpu } = context;
   const memory = field.startsWith("memory.");
-  if (["lost", "dead"].includes(gpu.health) && !["timestamp", "count", "driver_version"].includes(field))
+  if (["lost", "dead", "reset"].includes(gpu.health) && !["timestamp", "count", "driver_version"].includes(field))
     return cellWords[gpu.health];
-  if (memory && ["reset", "noperm", "nomem"].includes(gpu.health)) return cellWords[gpu.health];
+  if (memory && ["noperm", "nomem"].includes(gpu.health)) return cellWords[gpu.health];
   if (gpu.health === "broken") {
     if (["name", "temperature.gpu", "power.draw"].includes(field)) return "ERR!";
     if (field === "memory.used") return unit ? "0 MiB" : "0";

@@ -9,9 +9,10 @@ import { Rig } from "./rig.ts";
 // The real nvidia-smi over a library that answers from files. GPULAB names the lab's directory.
 const lab = process.env.GPULAB ?? "";
 const present = lab !== "" && existsSync(join(lab, "bin/nvidia-smi")) && existsSync(join(lab, "gpus.tsv"));
-// biome-ignore lint/suspicious/noConsole: a check that is not made must be seen
-if (!present)
+if (!present) {
+  // biome-ignore lint/suspicious/noConsole: a check that is not made must be seen
   console.warn("SKIPPED: the monitor was not tried on the real nvidia-smi; set GPULAB to a lab directory with bin/nvidia-smi");
+}
 
 const smi = join(lab, "bin/nvidia-smi");
 const table = join(lab, "gpus.tsv");

@@ -22,9 +22,10 @@ import { troubleOf } from "../../../src/monitor/nvidia/trouble.ts";
 // Outputs of real drivers, kept outside the repository: an INDEX.tsv with what is known of each, and the files.
 const folder = process.env.SLUICE_RECORDINGS ?? join(import.meta.dirname, "../../../../shared/recordings/nvidia-smi");
 const present = existsSync(join(folder, "INDEX.tsv"));
-// biome-ignore lint/suspicious/noConsole: a check that is not made must be seen
-if (!present)
+if (!present) {
+  // biome-ignore lint/suspicious/noConsole: a check that is not made must be seen
   console.warn(`SKIPPED: no recordings of nvidia-smi in ${folder}; set SLUICE_RECORDINGS to check the parsers against them`);
+}
 
 interface Recording {
   readonly file: string;
@@ -46,7 +47,7 @@ const recordings: Recording[] = present
   : [];
 
 const ofKind = (prefix: string) => recordings.filter((recording) => recording.kind.startsWith(prefix));
-const exitOf = ({ quirks }: Recording) => Number(/exit (-?\d+)/.exec(quirks)?.[1] ?? 0);
+const exitOf = ({ quirks }: Recording) => Number(/exit (?:code )?(-?\d+)/.exec(quirks)?.[1] ?? 0);
 const mine = new Set<string>([...coreQuery(new Set()), ...streamQuery(new Set())]);
 
 /** The columns of a recording that are ours, and its lines with only those, as if only they had been asked for. */

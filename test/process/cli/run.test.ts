@@ -122,15 +122,16 @@ describe("a command that runs", () => {
   });
 
   it("can write more to standard error than a pipe holds, also after sluice has written there", async () => {
-    // Guards against a shared pipe that was made non-blocking: many programs fail on such a one.
-    const attach = () => new Failure("PROCESS_NOT_FOUND", "No process 5 is visible to the server.");
+    // Guards against a shared pipe that is made non-blocking when sluice first speaks: many programs fail on such a one.
     const filling = "read -r go < $FIFO; head -c 3000000 /dev/zero | tr '\\0' x >&2 && echo done";
     const folder = mkdtempSync(join(tmpdir(), "sluice-run-"));
     try {
       const fifo = join(folder, "fifo");
       execFileSync("mkfifo", [fifo]);
-      const cli = await run({ attach }, ["--verbose"], "sh", "-c", filling.replace("$FIFO", fifo));
-      await waitFor(() => cli.err().includes("could not attach"), "sluice to write while the command runs");
+      const cli = await run({}, [], "sh", "-c", filling.replace("$FIFO", fifo));
+      await waitFor(() => gate.names().includes("WatchLease") && gate.names().includes("AttachProcess"), "the command to run");
+      gate.tellHolder({ case: "evictionRequested", value: { reason: "ticket-5 waits" } });
+      await waitFor(() => cli.err().includes("ticket-5 waits"), "sluice to write while the command runs");
       cli.process.stderr?.pause();
       writeFileSync(fifo, "go\n");
       await delay(300); // Long enough for the pipe to fill while nobody reads.

@@ -1,0 +1,228 @@
+import type { Effect, EngineEvent } from "../../src/engine/events.ts";
+import { defaultSettings } from "../../src/engine/settings.ts";
+import { createState, type EngineState } from "../../src/engine/state.ts";
+import { step } from "../../src/engine/step.ts";
+import type { LeaseView, Requirements } from "../../src/engine/types.ts";
+import { builtInPolicies } from "../../src/policy/load.ts";
+import { afterEveryStep, boundedOvertaking, Grants, neverOverCapacity, rightfulHolds } from "./invariants.ts";
+import { SimMachine, type SimProcess } from "./machine.ts";
+import { Random } from "./random.ts";
+
+export interface ScheduleResult {
+  readonly granted: number;
+  readonly refused: number;
+  readonly timedOut: number;
+  readonly steps: number;
+}
+
+/**
+ * One random schedule: a machine with its own truth, holders that load, crash, outlive their leases and lie, measurements that
+ * come late or not at all, clients that vanish and return. Everything follows from the seed. Throws when a promise is broken.
+ */
+export function runSchedule(seed: number, steps: number): ScheduleResult {
+  return new Schedule(seed).run(steps);
+}
+
+class Schedule {
+  readonly #random: Random;
+  readonly #machine: SimMachine;
+  readonly #state: EngineState;
+  readonly #grants = new Grants();
+  readonly #leases = new Map<string, LeaseView>();
+  readonly #processOf = new Map<string, SimProcess>();
+  readonly #places = new Map<string, { seq: number; workload: { priority: number } }>();
+  #now = 10_000;
+  #ids = 0;
+  #granted = 0;
+  #refused = 0;
+  #timedOut = 0;
+
+  constructor(seed: number) {
+    const random = new Random(seed);
+    this.#random = random;
+    // Without attribution, foreign growth is taken for a lease's own: an estimate, not a promise. There, foreign use is still.
+    this.#machine = new SimMachine(random, random.chance(0.75));
+    const settings = {
+      ...defaultSettings,
+      maxOvertakes: random.pick([0, 1, 4, 16]) ?? 16,
+      maxSampleAgeMs: random.pick([1_000, 5_000]) ?? 5_000,
+      releaseLagMs: 5_000,
+      graceMs: 3_000,
+      claimTimeoutMs: 2_000,
+      maxQueue: 30,
+    };
+    this.#state = createState(settings, builtInPolicies(), random.pick(["", "queue", "safety"]) ?? "");
+  }
+
+  run(steps: number): ScheduleResult {
+    this.#measure();
+    for (let i = 0; i < steps; i++) {
+      this.#now += this.#random.whole(0, 300);
+      this.#machine.grow(this.#random);
+      this.#act();
+    }
+    return { granted: this.#granted, refused: this.#refused, timedOut: this.#timedOut, steps };
+  }
+
+  #act(): void {
+    const r = this.#random.next();
+    if (r < 0.3) this.#measure();
+    else if (r < 0.5) this.#submit();
+    else if (r < 0.6) this.#startProcess();
+    else if (r < 0.7) this.#endProcess();
+    else if (r < 0.78) this.#release();
+    else if (r < 0.84) this.#renew();
+    else if (r < 0.9) this.#foreign();
+    else if (r < 0.93) this.#client();
+    else if (r < 0.95) this.#loseGpu();
+    else if (r < 0.96) this.#step({ type: "set-policy", policy: this.#random.pick(["", "queue", "safety"]) ?? "" });
+    else this.#step({ type: "tick" });
+  }
+
+  /** Reads and delivers are apart, so that other things happen in between; sometimes nothing arrives at all. */
+  #measure(): void {
+    const { chance } = { chance: (p: number) => this.#random.chance(p) };
+    if (chance(0.5)) this.#machine.list(this.#now);
+    if (chance(0.8)) {
+      this.#now += this.#random.whole(1, 20);
+      this.#machine.read(this.#now);
+    }
+    if (chance(0.3)) this.#submit();
+    this.#now += this.#random.whole(0, 200);
+    const sample = chance(0.9) ? this.#machine.deliver() : undefined;
+    if (sample !== undefined) this.#step({ type: "sample", sample });
+  }
+
+  #requirements(): Requirements {
+    const random = this.#random;
+    const gpuCount = random.chance(0.15) ? random.whole(1, this.#machine.gpus.length) : random.chance(0.1) ? 0 : 1;
+    return {
+      gpuCount,
+      vramMb: gpuCount === 0 ? 0 : random.whole(1, random.chance(0.2) ? 26_000 : 9_000),
+      ramMb: random.chance(0.2) ? random.whole(1, 40_000) : 0,
+      gpuUuids: gpuCount === 1 && random.chance(0.1) ? ["GPU-0"] : [],
+      exclusive: gpuCount > 0 && random.chance(0.05),
+    };
+  }
+
+  #submit(): void {
+    const random = this.#random;
+    const priority = random.chance(0.2) ? random.whole(-2, 2) : 0;
+    const id = `s${++this.#ids}`;
+    this.#places.set(id, { seq: this.#state.nextSeq, workload: { priority } });
+    this.#step({
+      type: "submit",
+      id,
+      mode: random.chance(0.6) ? "wait" : "now",
+      workload: {
+        name: "job",
+        tenant: random.pick(["a", "b"]) ?? "a",
+        priority,
+        labels: {},
+        requirements: this.#requirements(),
+      },
+      requestId: random.chance(0.3) ? `r${random.whole(0, 8)}` : "",
+      policy: random.pick(["safety", "queue", "queue"]) ?? "queue",
+      hold: random.chance(0.1) ? "stream" : "ttl",
+      ttlMs: random.whole(1_000, 20_000),
+      timeoutMs: random.whole(0, 20_000),
+      pollIntervalMs: random.pick([500, 2_000, 10_000]) ?? 2_000,
+    });
+  }
+
+  #held(): LeaseView | undefined {
+    return this.#random.pick(
+      [...this.#state.leases.values()]
+        .filter((l) => l.phase === "held")
+        .map((l) => this.#leases.get(l.id))
+        .filter((l) => l !== undefined),
+    );
+  }
+
+  /** Its process stays within what was promised: to take more is the holder's doing, not ours. */
+  #startProcess(): void {
+    const lease = this.#held();
+    if (lease === undefined || lease.gpus.length === 0 || this.#processOf.has(lease.id)) return;
+    const promised = lease.workload.requirements.vramMb;
+    const process = this.#machine.start(
+      lease.gpus.map((g) => g.uuid),
+      this.#random.whole(0, promised),
+    );
+    this.#processOf.set(lease.id, process);
+    this.#step({ type: "attach", leaseId: lease.id, token: lease.token, process: process.key });
+    // The lease had just expired: a holder that is told so does not go on.
+    if (this.#state.processOwner.get(process.key)?.id !== lease.id) this.#machine.end(process, this.#now, 0);
+    if (this.#random.chance(0.5))
+      this.#step({ type: "start-execution", leaseId: lease.id, token: lease.token, executionId: `e${lease.id}` });
+  }
+
+  #endProcess(): void {
+    const entry = this.#random.pick([...this.#processOf].filter(([, p]) => p.alive));
+    if (entry === undefined) return;
+    this.#machine.end(entry[1], this.#now, this.#random.chance(0.5) ? this.#random.whole(1, 3_000) : 0);
+    // The watch notices a little later; measurements may come first.
+    if (this.#random.chance(0.4)) this.#measure();
+    this.#now += this.#random.whole(0, 250);
+    this.#step({ type: "process-exited", process: entry[1].key });
+  }
+
+  /** A holder gives back when its process has ended. */
+  #release(): void {
+    const lease = this.#held();
+    if (lease === undefined) return;
+    const process = this.#processOf.get(lease.id);
+    if (process !== undefined)
+      this.#machine.end(process, this.#now, this.#random.chance(0.5) ? this.#random.whole(1, 3_000) : 0);
+    this.#step({ type: "release", leaseId: lease.id, token: lease.token });
+  }
+
+  #renew(): void {
+    const lease = this.#held();
+    if (lease !== undefined) this.#step({ type: "renew", leaseId: lease.id, token: lease.token });
+  }
+
+  #foreign(): void {
+    if (!this.#machine.attribution) return;
+    const gpu = this.#random.pick(this.#machine.gpus);
+    if (gpu === undefined) return;
+    const room = gpu.totalMb - gpu.reservedMb - this.#machine.usedOn(gpu.uuid, this.#now);
+    gpu.foreignMb = this.#random.chance(0.5) ? 0 : gpu.foreignMb + this.#random.whole(0, Math.max(0, room));
+  }
+
+  #client(): void {
+    const ticket = this.#random.pick(this.#state.queue);
+    const lease = this.#held();
+    if (ticket !== undefined && this.#random.chance(0.7)) {
+      this.#step(
+        this.#random.chance(0.5) ? { type: "disconnect", ticketId: ticket.id } : { type: "cancel", ticketId: ticket.id },
+      );
+    } else if (lease !== undefined && !this.#processOf.has(lease.id)) {
+      this.#step({ type: "undelivered", leaseId: lease.id });
+    }
+  }
+
+  #loseGpu(): void {
+    const gpu = this.#random.pick(this.#machine.gpus);
+    if (gpu !== undefined) gpu.lost = !gpu.lost;
+  }
+
+  #step(event: EngineEvent): void {
+    const holds = rightfulHolds(this.#state, this.#now);
+    const { effects } = step(this.#state, event, this.#now);
+    this.#grants.note(effects, this.#state);
+    for (const e of effects) this.#check(e, event, holds);
+    afterEveryStep(this.#state, this.#now);
+  }
+
+  #check(e: Effect, event: EngineEvent, holds: ReturnType<typeof rightfulHolds>): void {
+    if (e.type === "granted") {
+      this.#granted++;
+      this.#leases.set(e.lease.id, e.lease);
+      neverOverCapacity(this.#state, e.lease, { machine: this.#machine, processOf: this.#processOf }, this.#now);
+      const place = this.#places.get(e.lease.id.slice("lease-".length));
+      // A pass may serve the very ticket that memory was held for; holds then change within the step.
+      if (place !== undefined && event.type === "submit") boundedOvertaking(this.#state, holds, e.lease, place);
+    } else if (e.type === "refused") this.#refused++;
+    else if (e.type === "timed-out") this.#timedOut++;
+  }
+}
