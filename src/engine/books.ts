@@ -159,6 +159,6 @@ export function sum(pool: Pool): void {
 export function stillDraining(holding: Holding, usedMb: Mib | undefined): Mib {
   const end = holding.lease.atEnd.get(holding.pool);
   if (end === undefined) return 0;
-  const fallen = usedMb === undefined ? 0 : Math.max(0, end.usedMb - usedMb);
+  const fallen = usedMb === undefined || end.usedMb === undefined ? 0 : Math.max(0, end.usedMb - usedMb);
   return Math.max(0, end.residentMb - fallen);
 }

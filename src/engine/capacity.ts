@@ -7,7 +7,7 @@ import type { LargestFit, Reason, Refusal, Requirements } from "./types.ts";
 
 /**
  * Never-fits: no, even if every lease ended and every foreign process went away. Judged against capacity alone, so a shortage
- * that can pass is never told as final. Undefined: it could placementFor, or the machine is not known well enough to say no.
+ * that can pass is never told as final. Undefined: it could fit, or the machine is not known well enough to say no.
  */
 export function neverFits(state: EngineState, req: Requirements): Refusal | undefined {
   if (state.sample === undefined) return undefined;
@@ -59,7 +59,7 @@ function ramNever(state: EngineState, req: Requirements): readonly Reason[] {
 }
 
 /**
- * The largest memory per GPU with which `gpuCount` devices still placementFor, given the room in each pool. A pool of room r holds n devices
+ * The largest memory per GPU with which `gpuCount` devices still fit, given the room in each pool. A pool of room r holds n devices
  * of at most r/n each. Undefined when some room is not known: then nothing can be said.
  */
 function shares(state: EngineState, req: Requirements, room: (key: PoolKey) => Mib | undefined): Mib | undefined {

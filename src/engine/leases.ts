@@ -93,9 +93,9 @@ export function endLease(state: EngineState, lease: LeaseRecord, why: LeaseEnd, 
   for (const h of lease.holdings) {
     const pool = poolOf(state, h.pool);
     const f = pool.figures;
-    if (f?.usedMb === undefined) continue;
     // Where memory cannot be attributed, any part of what it was promised may be its own.
-    lease.atEnd.set(h.pool, { usedMb: f.usedMb, residentMb: f.attribution ? (h.residentMb ?? 0) : h.reservedMb });
+    const residentMb = f?.attribution === true && f.usedMb !== undefined ? (h.residentMb ?? 0) : h.reservedMb;
+    lease.atEnd.set(h.pool, { usedMb: f?.usedMb, residentMb });
   }
   const waits = leave(state, lease, why, now, effects);
   state.version++;
@@ -156,10 +156,13 @@ function release(state: EngineState, lease: LeaseRecord): void {
   }
 }
 
+/** Where memory cannot be attributed, use that falls may be somebody else's: there only time tells. */
 function isBack(state: EngineState, h: Holding): boolean {
   const end = h.lease.atEnd.get(h.pool);
-  const used = state.pools.get(h.pool)?.figures?.usedMb;
-  return end === undefined || end.residentMb === 0 || (used !== undefined && end.usedMb - used >= backShare * end.residentMb);
+  const figures = state.pools.get(h.pool)?.figures;
+  if (end === undefined || end.residentMb === 0) return true;
+  if (end.usedMb === undefined || figures?.usedMb === undefined || !figures.attribution) return false;
+  return end.usedMb - figures.usedMb >= backShare * end.residentMb;
 }
 
 function finish(state: EngineState, lease: LeaseRecord): void {

@@ -67,7 +67,7 @@ export interface LeaseRecord {
   end: LeaseEnd | undefined;
   endedAt: Millis | undefined;
   /** For each pool: its use, and this lease's part of it, in the last measurement before the end. */
-  readonly atEnd: Map<PoolKey, { readonly usedMb: Mib; readonly residentMb: Mib }>;
+  readonly atEnd: Map<PoolKey, { readonly usedMb: Mib | undefined; readonly residentMb: Mib }>;
 }
 
 export interface TicketRecord {

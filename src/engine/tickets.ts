@@ -221,7 +221,7 @@ function allHolds(state: EngineState, end: number, now: Millis): TicketHold[] {
   return holds;
 }
 
-/** Serves the queue in order: grants all that placementFor, refuses what its policy refuses by now. One event, as many grants as fit. */
+/** Serves the queue in order: grants all that fit, refuses what its policy refuses by now. One event, as many grants as fit. */
 export function servePass(state: EngineState, now: Millis, effects: Effect[]): void {
   const failedShapes = new Set<string>();
   state.holds = [];
