@@ -16,7 +16,9 @@ export async function waitFor<T>(condition: () => T | Promise<T>, what: string, 
       last = error;
     }
     if (performance.now() > end) {
-      throw new Error(`waited ${timeoutMs} ms for: ${what} (last: ${last instanceof Error ? last.message : JSON.stringify(last)})`);
+      throw new Error(
+        `waited ${timeoutMs} ms for: ${what} (last: ${last instanceof Error ? last.message : JSON.stringify(last)})`,
+      );
     }
     await delay(10);
   }

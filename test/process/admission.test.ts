@@ -43,10 +43,7 @@ onEachMachine((backend) => {
   it("two simultaneous requests for 8000 MiB on a GPU with 10000 MiB free of which 0 is foreign never both hold a lease (queue)", async () => {
     await using site = await openSite(backend, [with10000Free]);
     const { scheduler } = site;
-    const waiters = [
-      new Waiter(scheduler, 8_000),
-      new Waiter(site.server.connect().client(SchedulerService), 8_000),
-    ] as const;
+    const waiters = [new Waiter(scheduler, 8_000), new Waiter(site.server.connect().client(SchedulerService), 8_000)] as const;
     await waitFor(() => waiters.every((w) => w.messages.length > 0), "both to be answered");
     const first = waiters.find((w) => w.lease !== undefined);
     const other = waiters.find((w) => w.lease === undefined);
@@ -81,10 +78,7 @@ onEachMachine((backend) => {
     const { machine, scheduler } = site;
     // A process that holds no lease: nobody asked the server for this memory.
     site.startJob(10_000, 60, { CUDA_VISIBLE_DEVICES: machine.uuid(0) });
-    await waitFor(
-      async () => (await scheduler.listQueue({})).gpus[0]?.foreignMb === 10_000,
-      "the foreign process to be seen",
-    );
+    await waitFor(async () => (await scheduler.listQueue({})).gpus[0]?.foreignMb === 10_000, "the foreign process to be seen");
     const clients = Array.from({ length: 6 }, () => site.server.connect().client(SchedulerService));
     const leases = held(await Promise.all(clients.map((c, i) => allocate(c, 8_000, i % 2 === 0 ? "safety" : "queue"))));
     expect(leases).toHaveLength(1);
@@ -158,10 +152,7 @@ onEachMachine((backend) => {
       delays.push((waiter.grantedAt ?? Infinity) - freed);
       machine.foreign(0, 20_000);
       await release(scheduler, held([waiter.lease]));
-      await waitFor(
-        async () => (await scheduler.listQueue({})).gpus[0]?.foreignMb === 20_000,
-        "the foreign memory to be seen",
-      );
+      await waitFor(async () => (await scheduler.listQueue({})).gpus[0]?.foreignMb === 20_000, "the foreign memory to be seen");
     }
     // A reading that has just begun may miss it, so the next one sees it after at most one period and one reading; the rest is
     // room for a busy machine. Four of five within that, and the worst still within two periods and that room.

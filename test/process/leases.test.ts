@@ -3,9 +3,10 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import { type Lease, LeaseEnd, LeaseState } from "#gen/sluice/v1/types_pb.js";
 import { waitFor } from "../wait-for.ts";
+import { fakeBackend } from "./support/fake-machine.ts";
 import { childrenOf, commandLineOf } from "./support/machine.ts";
 import { allocate, codesOf, gpuWork, type Scheduler, Waiter } from "./support/scheduler.ts";
-import { type Started, startSluice } from "./support/server.ts";
+import type { Started } from "./support/server.ts";
 import { onEachMachine, openSite, type Site } from "./support/site.ts";
 
 const card = { totalMb: 24_576 };
@@ -103,7 +104,7 @@ onEachMachine((backend) => {
   it("kill -9 of the command that `sluice run` runs gives the memory back", async () => {
     await using site = await openSite(backend, [card]);
     const { scheduler, machine } = site;
-    const run = startSluice(["run", "--address", site.server.grpc, "--vram", "16000", "--", ...machine.job(16_000, 60)]);
+    const run = site.run(["--vram", "16000"], machine.job(16_000, 60));
     const pid = await jobOf(scheduler);
     const waiter = new Waiter(scheduler, 16_000);
     await waitFor(() => waiter.last === "queued", "the next one to wait");
@@ -115,7 +116,7 @@ onEachMachine((backend) => {
   it("kill -9 of `sluice run` itself gives the memory back", async () => {
     await using site = await openSite(backend, [card]);
     const { scheduler, machine } = site;
-    const run = startSluice(["run", "--address", site.server.grpc, "--vram", "16000", "--", ...machine.job(16_000, 60)]);
+    const run = site.run(["--vram", "16000"], machine.job(16_000, 60));
     const pid = await jobOf(scheduler);
     const waiter = new Waiter(scheduler, 16_000);
     await waitFor(() => waiter.last === "queued", "the next one to wait");
@@ -161,15 +162,15 @@ onEachMachine((backend) => {
 });
 
 it("a process that was started by a process that is attached works for the same lease", async () => {
-  const { fakeBackend } = await import("./support/fake-machine.ts");
   await using site = await openSite(fakeBackend, [card]);
-  const { scheduler, machine, server } = site;
+  const { scheduler, machine } = site;
   const job = machine.job(6_000, 60).join(" ");
-  const run = startSluice(["run", "--address", server.grpc, "--vram", "12000", "--", "sh", "-c", `${job} & ${job} & wait`]);
+  const run = site.run(["--vram", "12000"], ["sh", "-c", `${job} & ${job} & wait`]);
   await waitFor(async () => (await scheduler.listLeases({})).leases[0]?.gpus[0]?.residentMb === 12_000, "both to be seen");
   expect(await account(scheduler)).toMatchObject({ foreignMb: 0, outstandingMb: 0, claimedMb: 12_000 });
-  const [shell] = childrenOf(run.pid).filter((pid) => commandLineOf(pid)[0] === "sh" && commandLineOf(pid).includes("-c"));
-  const children = shell === undefined ? [] : childrenOf(shell);
+  const shell = (await scheduler.listLeases({})).leases[0]?.pids[0] ?? 0;
+  const children = childrenOf(shell);
+  expect(children).toHaveLength(2);
   for (const pid of children) process.kill(pid, "SIGKILL");
   await run.end;
   await waitFor(async () => (await scheduler.listLeases({})).leases.length === 0, "the lease to be gone");

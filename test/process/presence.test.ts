@@ -1,7 +1,6 @@
 import { expect, it } from "vitest";
 import { waitFor } from "../wait-for.ts";
 import { type Scheduler, Waiter } from "./support/scheduler.ts";
-import { startSluice } from "./support/server.ts";
 import { onEachMachine, openSite } from "./support/site.ts";
 
 const full = { totalMb: 24_576, foreignMb: 20_000 };
@@ -13,8 +12,8 @@ async function tickets(scheduler: Scheduler) {
 onEachMachine((backend) => {
   it("a client that disappears leaves the queue at once: a process that is killed with SIGKILL", async () => {
     await using site = await openSite(backend, [full]);
-    const { scheduler, server } = site;
-    const client = startSluice(["run", "--address", server.grpc, "--vram", "8000", "--name", "killed", "--", "true"]);
+    const { scheduler } = site;
+    const client = site.run(["--vram", "8000", "--name", "killed"], ["true"]);
     await waitFor(async () => (await tickets(scheduler)).length === 1, "the process to wait");
     const next = new Waiter(scheduler, 8_000);
     await waitFor(() => next.position === 2, "the next one to wait behind it");

@@ -1,4 +1,4 @@
-import type { HostSample, MachineSample, Mib, Millis, ProcessKey } from "../../engine/sample.ts";
+import type { HostSample, MachineSample, Mib, Millis, ProcessKey, ProcessSample } from "../../engine/sample.ts";
 import type { MonitorStatus, SystemMonitor } from "../system-monitor.ts";
 import { Children } from "./child.ts";
 import { GpuFleet } from "./gpu-fleet.ts";
@@ -327,17 +327,31 @@ export class NvidiaMonitor implements SystemMonitor {
 
   #sample(): MachineSample {
     const now = this.#options.context.now();
-    const processes = this.#ledger.processes;
+    const processes = this.#stillRunning(this.#ledger.processes);
+    const gpus = this.#fleet.samples((gpu, usedMb) => this.#ledger.attributes(gpu.uuid, gpu.parentUuid, usedMb, now));
     return {
       source: this.name,
       simulated: false,
-      gpus: this.#fleet.samples((gpu, usedMb) => this.#ledger.attributes(gpu.uuid, gpu.parentUuid, usedMb, now)),
+      gpus,
+      // There is an nvidia-smi, so there should be a GPU; that it names none is no proof that there is none.
+      ...(gpus.length === 0 ? { gpusUnknown: true } : {}),
       treeRam: this.#treeRam,
       message: this.#message(),
       ...(this.#host ? { host: this.#host } : {}),
       ...(processes ? { processes } : {}),
       ...(this.#driverVersion === undefined ? {} : { driverVersion: this.#driverVersion }),
     };
+  }
+
+  /**
+   * A process that has ended since it was listed is left out: what it had is not its lease's any more, and another process may
+   * have taken its place since, so that the figures alone would not show it.
+   */
+  #stillRunning(listed: ProcessSample | undefined): ProcessSample | undefined {
+    if (listed === undefined) return undefined;
+    const runs = ([self]: readonly ProcessKey[]) => self === undefined || this.#options.processes.alive(self);
+    const list = listed.list.filter((process) => runs(process.lineage));
+    return list.length === listed.list.length ? listed : { ...listed, list };
   }
 
   /** What is wrong, in one sentence for each; empty when all is well. */

@@ -4,7 +4,7 @@ import { fakeBackend } from "./fake-machine.ts";
 import { labBackend } from "./lab-machine.ts";
 import type { Backend, Machine, MachineGpu } from "./machine.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { type Server, type Started, startProgram, startServer } from "./server.ts";
+import { type Server, type Started, startProgram, startServer, startSluice } from "./server.ts";
 
 /** Runs the same tests on every kind of machine. Those that cannot be had here are skipped, and it is said why. */
 export function onEachMachine(tests: (backend: Backend) => void): void {
@@ -21,6 +21,8 @@ export interface Site extends AsyncDisposable {
   readonly scheduler: Scheduler;
   /** Starts a job that takes memory on the GPUs of `env`, outside the server's view of who may. */
   startJob(mib: number, seconds: number, env: Readonly<Record<string, string>>): Started;
+  /** Starts `sluice run` against this server. */
+  run(flags: readonly string[], command: readonly string[]): Started;
 }
 
 /** Short, so that tests are; each reading of the real program takes about 10 ms. */
@@ -35,6 +37,10 @@ export async function openSite(
 ): Promise<Site> {
   const machine = backend.create(gpus);
   const jobs: Started[] = [];
+  const remember = (job: Started) => {
+    jobs.push(job);
+    return job;
+  };
   let server: Server;
   try {
     before(machine);
@@ -49,14 +55,15 @@ export async function openSite(
     scheduler: server.client(SchedulerService),
     startJob(mib, seconds, env) {
       const [program, ...rest] = machine.job(mib, seconds);
-      const job = startProgram(program, rest, env);
-      jobs.push(job);
-      return job;
+      return remember(startProgram(program, rest, env));
     },
+    run: (flags, command) => remember(startSluice(["run", "--address", server.grpc, ...flags, "--", ...command])),
     async [Symbol.asyncDispose]() {
       // A machine that hangs would keep its nvidia-smi from ending.
       machine.hang(false);
       for (const job of jobs) if (job.ended() === undefined) job.process.kill("SIGKILL");
+      // `sluice run` ends its command once it is killed; that command writes into the machine until then.
+      await Promise.allSettled(jobs.map((job) => job.end));
       await server.stop();
       machine.dispose();
     },
