@@ -1,18 +1,26 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { waitFor } from "../../wait-for.ts";
 import { Rig } from "./rig.ts";
 
-// The real nvidia-smi over a library that answers from files. GPULAB names the lab's directory.
-const lab = process.env.GPULAB ?? "";
-const present = lab !== "" && existsSync(join(lab, "bin/nvidia-smi")) && existsSync(join(lab, "gpus.tsv"));
+// The real nvidia-smi over a library that answers from files. GPULAB names the folder of the lab's own programs, the one with setup.sh.
+const programs = process.env.GPULAB ?? "";
+const present = programs !== "" && existsSync(join(programs, "setup.sh"));
 if (!present) {
   // biome-ignore lint/suspicious/noConsole: a check that is not made must be seen
-  console.warn("SKIPPED: the monitor was not tried on the real nvidia-smi; set GPULAB to a lab directory with bin/nvidia-smi");
+  console.warn("SKIPPED: the monitor was not tried on the real nvidia-smi; set GPULAB to the lab's folder with setup.sh");
 }
+
+const lab = present ? mkdtempSync(join(tmpdir(), "sluice-lab-")) : "";
+if (present) execFileSync(join(programs, "setup.sh"), [lab], { stdio: "ignore", env: { ...process.env, GPULAB_DIR: lab } });
+
+afterAll(() => {
+  if (lab !== "") rmSync(lab, { recursive: true, force: true });
+});
 
 const smi = join(lab, "bin/nvidia-smi");
 const table = join(lab, "gpus.tsv");
