@@ -28,6 +28,11 @@ export function reasonText(reason: Reason): string {
   return clean(reason.message);
 }
 
+/** Several reasons in one line. */
+export function reasonsText(reasons: readonly Reason[]): string {
+  return reasons.map(reasonText).join("; ");
+}
+
 /** Several reasons as lines of a list. */
 export function reasonLines(reasons: readonly Reason[]): string {
   return reasons.map((reason) => `  - ${reasonText(reason)}\n`).join("");

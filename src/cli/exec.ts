@@ -9,7 +9,7 @@ import {
   type StreamExecutionResponse,
 } from "#gen/sluice/v1/executor_pb.js";
 import { addAddress, addressOf, withServer } from "./connection.ts";
-import { granted, reasonLines, reasonText } from "./describe-work.ts";
+import { granted, reasonLines, reasonsText } from "./describe-work.ts";
 import { codeOfSignal, exitCode } from "./exit-codes.ts";
 import { CliError, type CliIo } from "./io.ts";
 import { printJson } from "./json.ts";
@@ -119,7 +119,7 @@ function tell({ event }: StreamExecutionResponse, io: CliIo): number | undefined
   const say = (text: string) => io.err(`sluice: ${text}\n`);
   switch (event.case) {
     case "queued":
-      say(`waiting, place ${event.value.position}: ${event.value.reasons.map(reasonText).join(" ")}`);
+      say(`waiting, place ${event.value.position}: ${reasonsText(event.value.reasons)}`);
       return undefined;
     case "admitted":
       if (event.value.lease !== undefined) say(`admitted: ${granted(event.value.lease)}`);

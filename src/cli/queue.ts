@@ -8,7 +8,7 @@ import {
   WatchQueueResponseSchema,
 } from "#gen/sluice/v1/scheduler_pb.js";
 import { addAddress, addressOf, withServer } from "./connection.ts";
-import { lasting, reasonText } from "./describe-work.ts";
+import { lasting, reasonsText } from "./describe-work.ts";
 import { exitCode } from "./exit-codes.ts";
 import { CliError, type CliIo } from "./io.ts";
 import { messageJson, printJson } from "./json.ts";
@@ -32,7 +32,7 @@ export function ticketsTable(tickets: readonly Ticket[]): string {
       { title: "RAM MiB", right: true, cell: (ticket) => String(ticket.workload?.resources?.minSystemRamMb ?? 0) },
       { title: "WAITED", right: true, cell: (ticket) => lasting(ticket.age) },
       { title: "POLICY", cell: (ticket) => `${orDash(ticket.policy)}${ticket.connected ? "" : " (away)"}` },
-      { title: "WHY", cell: (ticket) => orDash(ticket.reasons.map(reasonText).join(" ")) },
+      { title: "WHY", cell: (ticket) => orDash(reasonsText(ticket.reasons)) },
     ],
     tickets,
   );

@@ -85,10 +85,16 @@ async function waitFor(
   onQueued: (place: QueuePlace) => void,
 ): Promise<LeaseView | Admitted> {
   const mailbox = gate.watchTicket(ticketId);
+  let told = "";
   try {
     for (;;) {
       const ticket = gate.ticket(ticketId);
-      if (ticket !== undefined) onQueued({ position: ticket.position, reasons: ticket.reasons });
+      if (ticket !== undefined) {
+        const place = { position: ticket.position, reasons: ticket.reasons };
+        const key = JSON.stringify(place);
+        if (key !== told) onQueued(place);
+        told = key;
+      }
       if ((await mailbox.next(signal, idleMs, settleMs)) === "closed") return endOf(mailbox);
     }
   } catch (error) {

@@ -7,6 +7,7 @@ import { loopbackOnly } from "./address.ts";
 import { type Door, openGrpcDoor } from "./grpc.ts";
 import { createGuard } from "./guard.ts";
 import type { Health } from "./health.ts";
+import type { Liveness } from "./http2-side.ts";
 import { implement } from "./implement.ts";
 import { reflectionServices } from "./reflection.ts";
 import { openWebDoor } from "./web.ts";
@@ -21,7 +22,7 @@ export interface DoorsOptions {
     readonly keepaliveTimeoutMs?: number;
   };
   /** Left out: no web door. */
-  readonly web?: { readonly address: string; readonly hosts?: readonly string[] } | undefined;
+  readonly web?: { readonly address: string; readonly hosts?: readonly string[]; readonly liveness?: Liveness } | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly health: Health;
@@ -66,7 +67,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
   let webDoor: Door | undefined;
   if (web !== undefined) {
     try {
-      webDoor = await openWebDoor({ ...web, services, health, metrics, toError: guard.toError });
+      webDoor = await openWebDoor({ ...web, services: [...services, ...reflection], health, metrics, toError: guard.toError });
     } catch (error) {
       await closeAll(0);
       throw error;

@@ -32,7 +32,8 @@ const infrastructure = new Set([
 ]);
 
 /** Calls that holders need to finish what they have, and calls that only look. */
-const allowedWhileDraining = /^(?:ReleaseLease|RenewLease|FinishExecution|(?:Get|List).*)$/;
+const allowedWhileDraining =
+  /^(?:ReleaseLease|RenewLease|FinishExecution|CancelTicket|CancelExecution|Explain|(?:Get|List).*)$/;
 
 /** Makes the guard of one server. */
 export function createGuard(options: { readonly log: Log; readonly metrics: Metrics }): Guard {

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type Server } from "node:http";
 import { createConnectRouter, type MethodImpl, type ServiceImplSpec } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import type { Metrics } from "../observe/metrics.ts";
@@ -7,8 +7,9 @@ import { type Door, maxRequestBytes } from "./grpc.ts";
 import type { ToError } from "./grpc-handlers.ts";
 import type { Health } from "./health.ts";
 import { HostNames } from "./host-names.ts";
+import { Http2Side, type Liveness } from "./http2-side.ts";
 import { listen } from "./listen.ts";
-import { serveCall } from "./node-adapter.ts";
+import { serveCall, type WebRequest, type WebResponse } from "./node-adapter.ts";
 
 /** Settings of the web door. */
 export interface WebDoorOptions {
@@ -20,11 +21,13 @@ export interface WebDoorOptions {
   readonly health: Health;
   readonly metrics: Metrics;
   readonly toError: ToError;
+  /** For HTTP/2 connections; 10 s and 5 s when left out. */
+  readonly liveness?: Liveness;
 }
 
 /**
- * Opens the web door: the services as Connect JSON, Connect binary and gRPC-Web over HTTP/1.1, and /healthz, /readyz and
- * /metrics.
+ * Opens the web door: the services as Connect JSON, Connect binary and gRPC-Web over HTTP/1.1 and over HTTP/2 with prior knowledge,
+ * and /healthz, /readyz and /metrics.
  *
  * It sends no CORS headers: pages of other origins may not read it.
  * @throws Failure INVALID_ARGUMENT when the address cannot be listened on.
@@ -39,11 +42,11 @@ export async function openWebDoor(options: WebDoorOptions): Promise<Door> {
     for (const server of servers) server.closeIdleConnections();
   };
 
-  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (draining) response.shouldKeepAlive = false;
+  async function answer(request: WebRequest, response: WebResponse): Promise<void> {
+    if (draining && "shouldKeepAlive" in response) response.shouldKeepAlive = false;
     // A connection whose answer began before draining did stays open after it, and would hold the drain up.
     response.once("close", () => draining && setImmediate(closeIdle));
-    if (!names.allows(request.headers.host, request.socket.localAddress)) {
+    if (!names.allows(request.headers.host ?? authorityOf(request), request.socket.localAddress)) {
       return text(
         response,
         421,
@@ -61,20 +64,22 @@ export async function openWebDoor(options: WebDoorOptions): Promise<Door> {
     send(response, status, contentType, body);
   }
 
-  function onRequest(request: IncomingMessage, response: ServerResponse): void {
+  function onRequest(request: WebRequest, response: WebResponse): void {
     answer(request, response).catch((thrown: unknown) => {
       const error = options.toError(thrown, "web");
-      if (response.headersSent) response.destroy();
+      if (response.headersSent) destroy(response);
       else text(response, 500, `${error.rawMessage}\n`);
     });
   }
 
+  const http2 = new Http2Side(onRequest, options.liveness ?? { timeMs: 10_000, timeoutMs: 5_000 });
   const listening = await listen(options.address, "web", () => {
     // Both limits are about receiving a request, not about answering it: a stream may be as long as it likes.
     const server = createServer(
       { headersTimeout: 10_000, requestTimeout: 60_000, keepAlive: true, keepAliveInitialDelay: 10_000 },
       onRequest,
     );
+    http2.share(server);
     servers.push(server);
     return server;
   });
@@ -86,9 +91,11 @@ export async function openWebDoor(options: WebDoorOptions): Promise<Door> {
       draining = true;
       const timer = setTimeout(() => {
         for (const server of servers) server.closeAllConnections();
+        http2.destroy();
       }, graceMs);
       const over = listening.servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
       closeIdle();
+      http2.drain();
       await Promise.all(over);
       clearTimeout(timer);
     },
@@ -129,11 +136,20 @@ function pagesOf({ health, metrics }: WebDoorOptions): Map<string, Page> {
   ]);
 }
 
-function text(response: ServerResponse, status: number, body: string): void {
+function authorityOf(request: WebRequest): string | undefined {
+  return "authority" in request ? request.authority : undefined;
+}
+
+function destroy(response: WebResponse): void {
+  if ("stream" in response) response.stream.destroy();
+  else response.destroy();
+}
+
+function text(response: WebResponse, status: number, body: string): void {
   send(response, status, "text/plain; charset=utf-8", body);
 }
 
-function send(response: ServerResponse, status: number, contentType: string, body: string): void {
+function send(response: WebResponse, status: number, contentType: string, body: string): void {
   response.writeHead(status, {
     "content-type": contentType,
     "content-length": Buffer.byteLength(body),

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { connect as connectHttp2, constants } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
@@ -179,6 +181,7 @@ export const ways: readonly Way[] = [
   { name: "Connect JSON", open: (house) => overFetch(house, createConnectTransport, false) },
   { name: "Connect binary", open: (house) => overFetch(house, createConnectTransport, true) },
   { name: "gRPC-Web", open: (house) => overFetch(house, createGrpcWebTransport, true) },
+  { name: "Connect JSON over HTTP/2", open: (house) => overHttp2(house) },
 ];
 
 /** Node's fetch, as Connect's client wants it. The request is sent whole, as browsers do. */
@@ -197,10 +200,39 @@ const overGlobalFetch: UniversalClientFn = async (request) => {
   return { status: response.status, header: response.headers, body: body(), trailer: new Headers() };
 };
 
-function overFetch(house: House, createTransport: typeof createConnectTransport, useBinaryFormat: boolean) {
+/** One HTTP/2 connection without TLS, as curl makes it with --http2-prior-knowledge. */
+function overHttp2(house: House) {
+  const session = connectHttp2(house.webUrl);
+  session.on("error", () => {});
+  const send: UniversalClientFn = async (request) => {
+    const { host: _, ...headers } = Object.fromEntries(request.header);
+    const stream = session.request({ ":method": request.method, ":path": new URL(request.url).pathname, ...headers });
+    stream.on("error", () => {});
+    const abort = () => stream.close(constants.NGHTTP2_CANCEL);
+    request.signal?.addEventListener("abort", abort);
+    stream.once("close", () => request.signal?.removeEventListener("abort", abort));
+    for await (const chunk of request.body ?? []) stream.write(chunk);
+    stream.end();
+    const [answered] = (await once(stream, "response", { signal: request.signal })) as [Record<string, string>];
+    const header = new Headers(Object.entries(answered).filter(([name]) => !name.startsWith(":")));
+    async function* body() {
+      yield* stream;
+      request.signal?.throwIfAborted();
+    }
+    return { status: Number(answered[":status"]), header, body: body(), trailer: new Headers() };
+  };
+  return { ...overFetch(house, createConnectTransport, false, send), close: () => session.destroy() };
+}
+
+function overFetch(
+  house: House,
+  createTransport: typeof createConnectTransport,
+  useBinaryFormat: boolean,
+  httpClient: UniversalClientFn = overGlobalFetch,
+) {
   const transport = createTransport({
     baseUrl: house.webUrl,
-    httpClient: overGlobalFetch,
+    httpClient,
     useBinaryFormat,
     interceptors: [],
     acceptCompression: [],

@@ -169,22 +169,20 @@ it("a client that goes in the middle is no error, and one that stays does not ho
 
 describe("other tools", () => {
   const buf = join(import.meta.dirname, "../../node_modules/.bin/buf");
-  const curl = async (...args: string[]) =>
-    (await promisify(execFile)(buf, ["curl", "--http2-prior-knowledge", "--protocol", "grpc", ...args])).stdout;
+  const plainCurl = async (...args: string[]) =>
+    (await promisify(execFile)(buf, ["curl", "--http2-prior-knowledge", ...args])).stdout;
 
-  it("buf curl lists and calls without a proto file", async () => {
-    const url = `http://${house.grpcAddress}`;
+  it.each([
+    ["the gRPC door", (h: House) => `http://${h.grpcAddress}`, ["--protocol", "grpc"]],
+    ["the web door", (h: House) => h.webUrl, []],
+  ])("buf curl lists and calls without a proto file at %s", async (_, urlOf, protocol) => {
+    const curl = (...args: string[]) => plainCurl(...protocol, ...args);
+    const url = urlOf(house);
     expect(await curl("--list-services", url)).toContain("sluice.v1.SchedulerService\n");
     expect(await curl("--list-methods", url)).toContain("sluice.v1.SchedulerService/WaitForResources\n");
     const answer = await curl("-d", '{"leaseId":"l1"}', `${url}/sluice.v1.SchedulerService/GetLease`);
     expect(JSON.parse(answer)).toEqual({ lease: { id: "l1", token: "7" } });
-    const waited = await curl(
-      "--protocol",
-      "grpc",
-      "-d",
-      '{"workload":{"name":"three"}}',
-      `${url}/sluice.v1.SchedulerService/WaitForResources`,
-    );
+    const waited = await curl("-d", '{"workload":{"name":"three"}}', `${url}/sluice.v1.SchedulerService/WaitForResources`);
     expect(waited.match(/"position"/g)).toHaveLength(3);
   });
 

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
@@ -30,6 +31,21 @@ async function ask(path: string, options: { method?: string; headers?: Record<st
   for await (const chunk of response) body += chunk;
   return { status: response.statusCode, headers: response.headers, body };
 }
+
+/** A client that waits and tells of every ping, which Node answers by itself. */
+const waitingOverHttp2 = `
+  import { connect } from "node:http2";
+  const session = connect(process.argv[1]);
+  session.on("ping", () => process.stdout.write("ping "));
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/sluice.v1.SchedulerService/WaitForResources",
+    "content-type": "application/connect+json",
+  });
+  const body = Buffer.from('{"workload":{"name":"waits"}}');
+  stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), body]));
+  stream.resume();
+`;
 
 const json = { "content-type": "application/json" };
 const getLease = "/sluice.v1.SchedulerService/GetLease";
@@ -174,6 +190,24 @@ describe("a connection", () => {
     socket.resume();
     socket.end();
     await waitFor(() => house.scheduler.seen.at(-1) === "waits: finally", "finally");
+  });
+
+  it("over HTTP/2 of a client that is frozen ends, with the streams on it; one that lives is left alone", async () => {
+    const own = await openHouse({ web: { address: "127.0.0.1:0", liveness: { timeMs: 150, timeoutMs: 300 } } });
+    const client = spawn(process.execPath, ["--input-type=module", "-e", waitingOverHttp2, own.webUrl], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      let told = "";
+      client.stdout.on("data", (chunk) => (told += chunk));
+      await waitFor(() => (told.match(/ping/g) ?? []).length >= 5, "a living client to answer pings");
+      expect(own.scheduler.seen.at(-1)).toBe("waits: open");
+      client.kill("SIGSTOP");
+      await waitFor(() => own.scheduler.seen.at(-1) === "waits: finally", "the frozen client to be noticed");
+    } finally {
+      client.kill("SIGKILL");
+      await own.close();
+    }
   });
 
   it("that is idle does not hold the drain up, nor does one that is kept alive after its last answer", async () => {

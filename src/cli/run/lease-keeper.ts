@@ -3,6 +3,7 @@ import { durationFromMs, durationMs, timestampMs } from "@bufbuild/protobuf/wkt"
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { type Lease, LeaseEnd } from "#gen/sluice/v1/types_pb.js";
+import { shortCause } from "../explain-error.ts";
 import { age, clean } from "../text.ts";
 
 /** How a lease that nobody says the ttl of is taken. */
@@ -67,7 +68,7 @@ export function keepLease(
         if (isFinal(error)) return lose(clean(ConnectError.from(error).rawMessage));
         if (!troubled)
           tell(
-            `the lease ${lease.id} could not be renewed (${clean(ConnectError.from(error).rawMessage)}); trying again for ${age(Math.ceil((deadline - sentAt) / 1000) * 1000)}`,
+            `the lease ${lease.id} could not be renewed (${clean(shortCause(ConnectError.from(error).rawMessage))}); trying again for ${age(Math.ceil((deadline - sentAt) / 1000) * 1000)}`,
           );
         troubled = true;
         pause = Math.min(1_000, ttlMs / 10);

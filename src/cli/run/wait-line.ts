@@ -103,5 +103,5 @@ export class WaitLine {
 function standingText(standing: Standing, waitedMs?: number): string {
   const waited = waitedMs === undefined ? "" : ` ${age(waitedMs)}`;
   const latest = standing.latest === undefined ? "" : ` (starts at the latest at ${standing.latest})`;
-  return `sluice: waiting${waited}, place ${standing.position} of ${standing.queueLength}${latest}: ${standing.reasons.join(" ")}`;
+  return `sluice: waiting${waited}, place ${standing.position} of ${standing.queueLength}${latest}: ${standing.reasons.join("; ")}`;
 }
