@@ -90,7 +90,10 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
           leaseOf: (lineage) => gate.ownerOf(lineage),
         }),
       ),
-      implement(ExecutorService, executorService({ registry, executor, allowRegister: config.allowRegister })),
+      implement(
+        ExecutorService,
+        executorService({ registry, executor, allowRegister: config.allowRegister, policies: () => gate.policies }),
+      ),
     ],
     grpc: { addresses: config.grpc },
     ...(config.web === "off" ? {} : { web: { address: config.web, hosts: config.webHosts } }),

@@ -44,8 +44,14 @@ import { duration, text } from "./fields.ts";
 const errorTailBytes = 2_048;
 const errorReasons = 8;
 
-/** Throws INVALID_ARGUMENT that names every field that is wrong. */
-export function executionRequestFromProto(m: ExecutePluginRequest | StreamExecutionRequest): ExecutionRequest {
+/**
+ * Throws INVALID_ARGUMENT that names every field that is wrong.
+ * @param policies names that the request may give; undefined: any.
+ */
+export function executionRequestFromProto(
+  m: ExecutePluginRequest | StreamExecutionRequest,
+  policies: readonly string[] | undefined,
+): ExecutionRequest {
   const violations: FieldViolation[] = [];
   if (m.plugin === "") violations.push({ field: "plugin", description: "is required" });
   const request: ExecutionRequest = {
@@ -57,6 +63,8 @@ export function executionRequestFromProto(m: ExecutePluginRequest | StreamExecut
     priority: priorityFromProto(m.priority, "priority", violations),
     requestId: text(m.requestId, "request_id", 128, violations),
   };
+  if (request.policy !== "" && policies?.includes(request.policy) === false)
+    violations.push({ field: "policy", description: `must be one of ${policies.join(", ")} or empty` });
   if (violations.length > 0) throw invalidArgument(...violations);
   return request;
 }

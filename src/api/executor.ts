@@ -19,6 +19,11 @@ export interface ExecutorServiceOptions {
   readonly executor: Executor;
   /** RegisterPlugin amounts to running code, so it has to be allowed (--allow-register). */
   readonly allowRegister: boolean;
+  /**
+   * Names of the policies that a request may give, so that a wrong one is refused before an execution is made of it. Left out: the
+   * gate alone says, and the execution fails.
+   */
+  readonly policies?: () => readonly string[];
 }
 
 /**
@@ -29,6 +34,7 @@ export function executorService({
   registry,
   executor,
   allowRegister,
+  policies,
 }: ExecutorServiceOptions): ServiceImpl<typeof ExecutorService> {
   const plugin = (entry: PluginEntry) => pluginToProto(entry, executor.unfinishedOf(entry.manifest.name));
   return {
@@ -56,14 +62,14 @@ export function executorService({
     unloadPlugin: ({ name }) => ({ plugin: plugin(executor.worker(name)) }),
     releasePlugin: ({ name }) => ({ plugin: plugin(executor.worker(name)) }),
     async executePlugin(request, { signal }) {
-      const execution = executor.start(executionRequestFromProto(request));
+      const execution = executor.start(executionRequestFromProto(request, policies?.()));
       const executionId = execution.identity.id;
       const outcome = await executor.outcome(execution, signal);
       if (!outcome.ok) throw executionError(executionId, outcome.failure);
       return { executionId, result: valueToProto(outcome.result) };
     },
     async *streamExecution(request, { signal }) {
-      const execution = executor.start(executionRequestFromProto(request));
+      const execution = executor.start(executionRequestFromProto(request, policies?.()));
       for await (const event of executor.watch(execution, signal)) yield eventToProto(execution.identity.id, event);
     },
     getExecution: ({ executionId }) => ({ execution: executionToProto(executor.get(executionId)) }),

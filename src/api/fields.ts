@@ -36,7 +36,7 @@ export function wholeNumber(value: number, field: string, min: number, max: numb
   return value;
 }
 
-/** A duration from `minMs` to `maxMs` in milliseconds (parts of a millisecond are rounded up); undefined when not set. */
+/** A duration from `minMs` to `maxMs` in milliseconds (parts of a millisecond count as a whole one); undefined when not set. */
 export function duration(
   value: Duration | undefined,
   field: string,
@@ -48,7 +48,7 @@ export function duration(
   // Seconds first: a bigint near 2^63 must not lose its sign or become Infinity on the way.
   const seconds = value.seconds;
   const beyond = seconds < -1_000_000_000_000n || seconds > 1_000_000_000_000n;
-  const ms = beyond ? (seconds < 0n ? -Infinity : Infinity) : Number(seconds) * 1000 + Math.ceil(value.nanos / 1_000_000);
+  const ms = beyond ? (seconds < 0n ? -Infinity : Infinity) : Number(seconds) * 1000 + awayFromZero(value.nanos / 1_000_000);
   const malformed =
     Math.abs(value.nanos) > 999_999_999 || (value.nanos !== 0 && seconds !== 0n && value.nanos < 0 !== seconds < 0n);
   if (malformed || ms < minMs || ms > maxMs) {
@@ -59,6 +59,11 @@ export function duration(
     return undefined;
   }
   return ms;
+}
+
+/** A negative duration stays negative however small it is: rounded to 0 it would mean "for ever" in some fields. */
+function awayFromZero(ms: number): number {
+  return ms < 0 ? Math.floor(ms) : Math.ceil(ms);
 }
 
 function seconds_(ms: number): string {

@@ -6,7 +6,7 @@ import {
   WaitForResourcesResponseSchema,
 } from "#gen/sluice/v1/scheduler_pb.js";
 import { Hold as HoldProto } from "#gen/sluice/v1/types_pb.js";
-import { type FieldViolation, invalidArgument } from "../engine/failure.ts";
+import { Failure, type FieldViolation, invalidArgument } from "../engine/failure.ts";
 import type { LeaseView, TicketView } from "../engine/types.ts";
 import type { Gate, WaitEnd } from "../gate/gate.ts";
 import { leaseEnv } from "../gate/lease-env.ts";
@@ -174,6 +174,7 @@ async function* granted(
     delivered = !signal.aborted;
     if (lease.hold !== "stream") return;
     while ((await ended.next(signal, heartbeatMs, 0)) !== "closed");
+    if (ended.last instanceof Failure) throw ended.last;
   } finally {
     gate.leaveLease(lease.id, ended);
     if (lease.hold === "stream") gate.step({ type: "release", leaseId: lease.id, token: 0, why: "stream-closed" });

@@ -37,6 +37,7 @@ export async function* watchLease(
     yield event({ case: "snapshot", value: { lease: leaseToProto(lease, {}) } });
     for (;;) {
       const end = mailbox.last ?? gate.lease(id)?.end;
+      if (end instanceof Failure) throw end;
       if (end !== undefined) {
         yield event({ case: "ended", value: { why: leaseEndToProto(end) } });
         return;

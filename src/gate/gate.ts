@@ -43,7 +43,7 @@ export class Gate {
   readonly #clock: Clock;
   readonly #world: GateWorld;
   readonly #waiters = new Map<TicketId, Set<Mailbox<WaitEnd>>>();
-  readonly #leaseWatchers = new Map<LeaseId, Set<Mailbox<LeaseEnd>>>();
+  readonly #leaseWatchers = new Map<LeaseId, Set<Mailbox<LeaseEnd | Failure>>>();
   readonly #stateWatchers = new Set<Mailbox<Failure>>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -93,13 +93,14 @@ export class Gate {
     if (left === 0 && this.#state.tickets.has(id)) this.step({ type: "disconnect", ticketId: id });
   }
 
-  watchLease(id: LeaseId): Mailbox<LeaseEnd> {
-    const mailbox = new Mailbox<LeaseEnd>();
+  /** News of one lease. Its last message says why the lease ended, or that the server drains. */
+  watchLease(id: LeaseId): Mailbox<LeaseEnd | Failure> {
+    const mailbox = new Mailbox<LeaseEnd | Failure>();
     addTo(this.#leaseWatchers, id, mailbox);
     return mailbox;
   }
 
-  leaveLease(id: LeaseId, mailbox: Mailbox<LeaseEnd>): void {
+  leaveLease(id: LeaseId, mailbox: Mailbox<LeaseEnd | Failure>): void {
     removeFrom(this.#leaseWatchers, id, mailbox);
   }
 
@@ -165,11 +166,13 @@ export class Gate {
     return { waiting: this.#state.queue.length, leases: this.#state.leases.size };
   }
 
-  /** Refuses what comes and ends whoever waits; leases stay as they are. */
+  /** Refuses what comes and ends whoever waits or watches; leases stay as they are. */
   drain(): void {
     this.step({ type: "drain" });
     const failure = new Failure("DRAINING", "the server is shutting down; ask again, at this server or another");
     for (const mailbox of this.#stateWatchers) mailbox.close(failure);
+    // Their streams would keep the server for the whole grace time, and have nothing to tell any more.
+    for (const mailboxes of this.#leaseWatchers.values()) for (const mailbox of mailboxes) mailbox.close(failure);
   }
 
   stop(): void {

@@ -55,9 +55,13 @@ export async function openGrpcDoor(options: GrpcDoorOptions): Promise<Door> {
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const listening: Listening[] = [];
   const sockets = new Set<Socket>();
+  let onEmpty = () => {};
   const accept = (socket: Socket): void => {
     sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+    socket.once("close", () => {
+      sockets.delete(socket);
+      if (sockets.size === 0) onEmpty();
+    });
     injector.injectConnection(socket);
   };
   try {
@@ -72,7 +76,12 @@ export async function openGrpcDoor(options: GrpcDoorOptions): Promise<Door> {
     async drain(graceMs) {
       for (const one of listening) one.close();
       let timer: NodeJS.Timeout | undefined;
-      const over = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      // It asks the sessions to close. From Node 24 on it answers before they have, so the sockets say when it is over.
+      server.tryShutdown(() => {});
+      const over = new Promise<void>((resolve) => {
+        onEmpty = resolve;
+        if (sockets.size === 0) resolve();
+      });
       const cut = new Promise<void>((resolve) => {
         timer = setTimeout(() => {
           server.forceShutdown();

@@ -21,6 +21,8 @@ export class Http2Side {
   readonly #server;
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #liveness: Liveness;
+  /** Connections that have not said yet what they are. Browsers keep some in reserve. */
+  readonly #undecided = new Set<Socket>();
   #draining = false;
 
   constructor(onRequest: (request: Http2ServerRequest, response: Http2ServerResponse) => void, liveness: Liveness) {
@@ -36,7 +38,10 @@ export class Http2Side {
     const own = http.listeners("connection") as ((socket: Socket) => void)[];
     http.removeAllListeners("connection");
     http.on("connection", (socket: Socket) => {
+      this.#undecided.add(socket);
+      socket.once("close", () => this.#undecided.delete(socket));
       firstBytes(socket, (isHttp2) => {
+        this.#undecided.delete(socket);
         if (isHttp2) this.#take(socket);
         else for (const listener of own) listener.call(http, socket);
       });
@@ -52,6 +57,7 @@ export class Http2Side {
   /** Takes no new calls; sessions end when their last call has. */
   drain(): void {
     this.#draining = true;
+    for (const socket of this.#undecided) socket.destroy();
     for (const session of this.#sessions) session.close();
   }
 

@@ -104,7 +104,9 @@ export async function openWebDoor(options: WebDoorOptions): Promise<Door> {
 
 function handlersOf({ services, toError }: WebDoorOptions): Map<string, UniversalHandler> {
   // gRPC itself needs HTTP/2 and has a door of its own.
-  const router = createConnectRouter({ grpc: false, readMaxBytes: maxRequestBytes });
+  // A field that is not known is most often one that was misspelt: to drop it would ask for less than was meant.
+  const jsonOptions = { ignoreUnknownFields: false };
+  const router = createConnectRouter({ grpc: false, readMaxBytes: maxRequestBytes, jsonOptions });
   for (const { methods } of services) {
     for (const spec of Object.values(methods)) {
       const { method, impl } = encodable(spec, toError);

@@ -1,14 +1,18 @@
-import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { Code } from "@connectrpc/connect";
-import { expect, it } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ExecutorService } from "#gen/sluice/v1/executor_pb.js";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
+import { Hold } from "#gen/sluice/v1/types_pb.js";
 import { waitFor } from "../wait-for.ts";
-import { childrenOf } from "./support/machine.ts";
 import { fakeBackend } from "./support/fake-machine.ts";
+import { childrenOf } from "./support/machine.ts";
 import { detailsOf, gpuWork, Waiter } from "./support/scheduler.ts";
-import { startServer, startSluice } from "./support/server.ts";
+import { type Server, startServer, startSluice } from "./support/server.ts";
 import { openSite } from "./support/site.ts";
 
 /** Longer than a shutdown with nothing to wait for takes, much shorter than a grace time of 60 s. */
@@ -47,52 +51,89 @@ it("SIGINT does the same, and what was started for measuring is ended too", asyn
   const { server } = site;
   const children = await waitFor(() => {
     const found = childrenOf(server.process.pid);
-    return found.length > 0 && found;
+    return found.length > 0 ? found : undefined;
   }, "nvidia-smi to run");
   server.kill("SIGINT");
   expect(await server.process.end).toBe(0);
   for (const pid of children) expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
 });
 
-it("a second SIGTERM ends it at once", async () => {
+it("holders that listen to their lease are told to come back too, and do not keep the server", async () => {
   await using server = await startServer(["--simulate", "24576", "--drain-grace", "60"]);
-  const scheduler = server.client(SchedulerService);
-  const { outcome } = await scheduler.allocate({ workload: gpuWork(1_000) });
-  // A client that keeps a call open keeps the server from ending before the grace time has passed.
-  const lease = outcome.case === "lease" ? outcome.value : undefined;
-  const watching = (async () => {
-    for await (const _ of scheduler.watchLease({ leaseId: lease?.id ?? "", token: lease?.token ?? 0n }));
-  })();
-  const over = watching.catch(() => {});
-  await waitFor(async () => (await scheduler.listLeases({})).leases.length === 1, "the lease");
-  server.kill("SIGTERM");
-  await waitFor(() => server.log().some((l) => l.msg.startsWith("told to stop")), "the first to be heard");
-  const told = performance.now();
-  server.kill("SIGTERM");
-  expect(await server.process.end).toBe(1);
-  expect(performance.now() - told).toBeLessThan(soonMs);
-  await over;
-});
-
-it("new requests are refused while it drains, and holders can still give back what they have", async () => {
-  await using server = await startServer(["--simulate", "24576", "--drain-grace", "4"]);
   const scheduler = server.client(SchedulerService);
   const { outcome } = await scheduler.allocate({ workload: gpuWork(1_000) });
   if (outcome.case !== "lease") throw new Error("it was refused");
   const { id: leaseId, token } = outcome.value;
-  // Keeps the connection, and so the server, for the whole grace time.
-  const watch = (async () => {
-    for await (const _ of scheduler.watchLease({ leaseId, token }));
-  })().catch(() => {});
-  await scheduler.listQueue({});
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const { event } of scheduler.watchLease({ leaseId, token })) seen.push(event.case ?? "");
+  })();
+  const end = watching.catch((error: unknown) => ConnectError.from(error));
+  const stream = new Waiter(scheduler, 1_000, { hold: Hold.STREAM });
+  await waitFor(() => seen.length === 1 && stream.lease !== undefined, "both to listen");
+  const told = performance.now();
   server.kill("SIGTERM");
-  await waitFor(() => server.log().some((l) => l.msg.startsWith("told to stop")), "it to be heard");
-  const refused = new Waiter(scheduler, 1_000);
-  await refused.over;
-  expect(refused.error?.code).toBe(Code.Unavailable);
-  await scheduler.releaseLease({ leaseId, token });
-  await watch;
+  await stream.over;
+  for (const error of [await end, stream.error]) {
+    expect(error).toMatchObject({ code: Code.Unavailable });
+    expect(error && detailsOf(error)).toMatchObject({ reason: "DRAINING", retry: true });
+  }
   expect(await server.process.end).toBe(0);
+  expect(performance.now() - told).toBeLessThan(soonMs);
+});
+
+describe("while an execution is still at work", () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "sluice-drain-"));
+    const command = ["sh", "-c", "sleep {seconds}; echo done"];
+    const manifest = { name: "sleep", version: "1", command, mode: "command", resources: {} };
+    writeFileSync(join(folder, "sleep.json"), JSON.stringify(manifest));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  async function serverAtWork(seconds: number) {
+    const server = await startServer(["--simulate", "24576", "--drain-grace", "30", "--plugins", folder]);
+    const work = server.client(ExecutorService).executePlugin({ plugin: "sleep", arguments: { seconds } });
+    const done = work.then(
+      () => "done",
+      (error: unknown) => ConnectError.from(error).code,
+    );
+    await waitFor(async () => (await server.client(SchedulerService).listActivePlugins({})).plugins.length === 1, "it to work");
+    return { server, done };
+  }
+
+  async function tellToStop(server: Server) {
+    server.kill("SIGTERM");
+    await waitFor(() => server.log().some((l) => l.msg.startsWith("told to stop")), "it to be heard");
+  }
+
+  it("new requests are refused with DRAINING, holders can give back what they have, and the work is done", async () => {
+    const { server, done } = await serverAtWork(2);
+    await using _ = server;
+    const scheduler = server.client(SchedulerService);
+    const { outcome } = await scheduler.allocate({ workload: gpuWork(1_000) });
+    if (outcome.case !== "lease") throw new Error("it was refused");
+    await tellToStop(server);
+    const refused = new Waiter(scheduler, 1_000);
+    await refused.over;
+    expect(refused.error && detailsOf(refused.error)).toMatchObject({ reason: "DRAINING", retry: true });
+    expect((await fetch(`${server.web}/readyz`)).status).toBe(503);
+    await scheduler.releaseLease({ leaseId: outcome.value.id, token: outcome.value.token });
+    expect(await done).toBe("done");
+    expect(await server.process.end).toBe(0);
+  });
+
+  it("a second SIGTERM ends the server at once", async () => {
+    const { server, done } = await serverAtWork(10);
+    await using _ = server;
+    await tellToStop(server);
+    const told = performance.now();
+    server.kill("SIGTERM");
+    expect(await server.process.end).toBe(1);
+    expect(performance.now() - told).toBeLessThan(soonMs);
+    expect(await done).toBe(Code.Unavailable);
+  });
 });
 
 it("a port that is in use is told in plain words, and which flag to change", async () => {
@@ -128,26 +169,19 @@ it.each([
   expect(server.out()).toBe("");
 });
 
-it("with --insecure it listens there", async () => {
-  await using server = await startServer(["--simulate", "24576", "--grpc", "0.0.0.0:0", "--insecure"]);
-  expect(server.grpc).toMatch(/^0\.0\.0\.0:\d+$/);
-  const { outcome } = await server.client(SchedulerService).allocate({ workload: gpuWork(1_000) });
-  // An address that stands for all interfaces is none to connect to.
-  expect(outcome.case === "lease" && outcome.value.env.SLUICE_ADDRESS).toMatch(/^127\.0\.0\.1:\d+$/);
-});
-
 it("a policy that cannot be loaded keeps it from starting, and says why", async () => {
-  const server = startSluice(["serve", "--simulate", "24576", "--grpc", "127.0.0.1:0", "--web", "off", "--policy", "./no-such.js"]);
+  const server = startSluice([
+    "serve",
+    "--simulate",
+    "24576",
+    "--grpc",
+    "127.0.0.1:0",
+    "--web",
+    "off",
+    "--policy",
+    "./no-such.js",
+  ]);
   expect(await server.end).toBe(2);
   expect(server.err()).toMatch(/^sluice: policy: \.\/no-such\.js: could not be loaded/m);
   expect(server.err()).not.toMatch(/\n {4}at /);
-});
-
-it("when the terminal that it was started in goes away, it shuts down too", async () => {
-  // setsid gives it a session of its own, as a terminal would; SIGHUP comes when that is closed.
-  await using server = await startServer(["--simulate", "24576"]);
-  const hangup = spawn("kill", ["-HUP", `${server.process.pid}`]);
-  await once(hangup, "exit");
-  const end = await server.process.end;
-  expect(["SIGHUP", 0]).toContain(end);
 });

@@ -26,30 +26,38 @@ async function ends(jobs: readonly Started[]): Promise<End[]> {
 }
 
 onEachMachine((backend) => {
-  it("thirty jobs that want three times what there is are all done, and none runs out of memory", async () => {
-    expect(sizes.reduce((a, b) => a + b)).toBeGreaterThan(2.9 * capacityMb);
-    await using site = await openSite(backend, gpus);
-    const jobs = startAll(site);
-    const codes = await ends(jobs);
-    expect(codes.map((code, i) => (code === 0 ? 0 : `${code}: ${jobs[i]?.err()}`))).toEqual(sizes.map(() => 0));
-    expect(site.machine.outOfMemory()).toEqual([]);
-    // They did not simply all fit: some had to wait, and were told so.
-    const decisions = site.server.log().map((line) => line.decision);
-    expect(decisions.filter((d) => d === "queue").length).toBeGreaterThan(0);
-    expect(decisions.filter((d) => d === "grant")).toHaveLength(30);
-    await waitFor(async () => (await site.scheduler.listLeases({})).leases.length === 0, "every lease to be given back");
-  }, limitMs);
+  it(
+    "thirty jobs that want three times what there is are all done, and none runs out of memory",
+    async () => {
+      expect(sizes.reduce((a, b) => a + b)).toBeGreaterThan(2.9 * capacityMb);
+      await using site = await openSite(backend, gpus);
+      const jobs = startAll(site);
+      const codes = await ends(jobs);
+      expect(codes.map((code, i) => (code === 0 ? 0 : `${code}: ${jobs[i]?.err()}`))).toEqual(sizes.map(() => 0));
+      expect(site.machine.outOfMemory()).toEqual([]);
+      // They did not simply all fit: some had to wait, and were told so.
+      const decisions = site.server.log().map((line) => line.decision);
+      expect(decisions.filter((d) => d === "queue").length).toBeGreaterThan(0);
+      expect(decisions.filter((d) => d === "grant")).toHaveLength(30);
+      await waitFor(async () => (await site.scheduler.listLeases({})).leases.length === 0, "every lease to be given back");
+    },
+    limitMs,
+  );
 
-  it("the same jobs under a policy that checks the sum of free memory and then acts: some run out of memory", async () => {
-    const policy = fileURLToPath(new URL("../../examples/policies/check-then-act.mjs", import.meta.url));
-    await using site = await openSite(backend, gpus, ["--policy", policy]);
-    expect((await site.scheduler.getPolicy({})).policy).toBe("check-then-act");
-    const codes = await ends(startAll(site));
-    const lost = codes.filter((code) => code === outOfMemory).length;
-    expect(lost).toBeGreaterThan(0);
-    expect(site.machine.outOfMemory()).toHaveLength(lost);
-    expect(site.server.log().some((line) => line.decision === "grant" && line.overcommitted === true)).toBe(true);
-  }, limitMs);
+  it(
+    "the same jobs under a policy that checks the sum of free memory and then acts: some run out of memory",
+    async () => {
+      const policy = fileURLToPath(new URL("../../examples/policies/check-then-act.mjs", import.meta.url));
+      await using site = await openSite(backend, gpus, ["--policy", policy]);
+      expect((await site.scheduler.getPolicy({})).policy).toBe("check-then-act");
+      const codes = await ends(startAll(site));
+      const lost = codes.filter((code) => code === outOfMemory).length;
+      expect(lost).toBeGreaterThan(0);
+      expect(site.machine.outOfMemory()).toHaveLength(lost);
+      expect(site.server.log().some((line) => line.decision === "grant" && line.overcommitted === true)).toBe(true);
+    },
+    limitMs,
+  );
 });
 
 it("a policy of one's own is given by a path relative to where the server is started, and can be left for another", async () => {

@@ -70,6 +70,12 @@ describe("a plain HTTP client", () => {
     }
   });
 
+  it("is told of a field that is not known: a misspelt need must not become no need", async () => {
+    const wrong = await ask(getLease, { method: "POST", headers: json, body: '{"leaseIdd":"l1"}' });
+    expect(wrong.status).toBe(400);
+    expect(JSON.parse(wrong.body)).toMatchObject({ code: "invalid_argument", message: expect.stringContaining("leaseIdd") });
+  });
+
   it("is told by status when the method or the content type is not one that is served", async () => {
     expect((await ask(getLease, { method: "PUT", headers: json, body: "{}" })).status).toBe(405);
     expect((await ask(getLease, { method: "POST", headers: { "content-type": "text/plain" }, body: "{}" })).status).toBe(415);
@@ -208,6 +214,17 @@ describe("a connection", () => {
       client.kill("SIGKILL");
       await own.close();
     }
+  });
+
+  // Guards against connections that browsers open in reserve: nothing knows yet which protocol they will speak.
+  it("that has never said anything does not hold the drain up", async () => {
+    const url = new URL(house.webUrl);
+    const spare = connect(Number(url.port), url.hostname);
+    await once(spare, "connect");
+    expect((await ask("/healthz")).status).toBe(200);
+    const started = performance.now();
+    await house.doors.drain(10_000, async () => {});
+    expect(performance.now() - started).toBeLessThan(3_000);
   });
 
   it("that is idle does not hold the drain up, nor does one that is kept alive after its last answer", async () => {

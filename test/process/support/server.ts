@@ -23,12 +23,19 @@ export interface Started {
   readonly ended: () => End | undefined;
 }
 
+/** What still runs when a test was cut off, for example by its time limit. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** Starts a program. Its environment holds PATH, HOME and what is given, and nothing else. */
 export function startProgram(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Started {
   const child = spawn(command, args, {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  running.add(child);
   const said = { out: "", err: "" };
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     said.out += text;
@@ -40,6 +47,7 @@ export function startProgram(command: string, args: readonly string[], env: Read
   const end = new Promise<End>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code, signal) => {
+      running.delete(child);
       ended = signal ?? code ?? -1;
       resolve(ended);
     });
@@ -83,11 +91,12 @@ const readyLimitMs = 20_000;
 /**
  * Starts `sluice serve` on free ports of the loopback and waits until it says that it is ready. Drains quickly unless told
  * otherwise.
- * @param args more flags; those for the doors can be given again here.
+ * @param args more flags; those for the doors and the grace time replace what is said above.
  */
 export async function startServer(args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<Server> {
-  const doors = ["--grpc", "127.0.0.1:0", "--web", "127.0.0.1:0", "--drain-grace", "2"];
-  const server = startSluice(["serve", ...doors, ...args], env);
+  const defaults = { "--grpc": "127.0.0.1:0", "--web": "127.0.0.1:0", "--drain-grace": "2" };
+  const missing = Object.entries(defaults).filter(([flag]) => !args.includes(flag));
+  const server = startSluice(["serve", ...missing.flat(), ...args], env);
   try {
     await waitFor(
       () => {
