@@ -24,8 +24,11 @@ export interface Door {
   drain(graceMs: number): Promise<void>;
 }
 
-/** Requests are small; one that is larger is a mistake or an attack. */
-export const maxRequestBytes = 4 * 1024 * 1024;
+/**
+ * Requests are small. One with a field of 10 MB or a million labels is still read, so that the field that is wrong can be named; what
+ * is larger is not even read.
+ */
+export const maxRequestBytes = 32 * 1024 * 1024;
 
 /**
  * Opens the gRPC door.

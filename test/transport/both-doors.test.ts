@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { maxRequestBytes } from "../../src/transport/grpc.ts";
 import { waitFor } from "../wait-for.ts";
 import { errorOf, type House, openHouse, readAll, type SchedulerClient, secret, ways } from "./harness.ts";
 
@@ -195,7 +196,7 @@ describe.each(ways)("over $name", (way) => {
   });
 
   it("a request over the limit is a clean error, and the next call works", async () => {
-    const error = await errorOf(client.getLease({ leaseId: "x".repeat(5 * 1024 * 1024) }));
+    const error = await errorOf(client.getLease({ leaseId: "x".repeat(maxRequestBytes + 1) }));
     expect(error.code).toBe(Code.ResourceExhausted);
     expect((await client.getLease({ leaseId: "l1" })).lease?.id).toBe("l1");
   });
