@@ -218,6 +218,21 @@ describe("processes", () => {
     await waitFor(() => rig.last.processes?.list.length === 0, "its end");
   });
 
+  // Guards against crediting a lease with memory that another process has taken since: use did not move, so no list is asked for.
+  it("leaves a process out that has ended since it was listed, before there is another list", async () => {
+    const { pid } = sleeper();
+    const { rig } = machine(
+      { ...twoGpus(), processes: [{ pid, gpuUuid: gpuUuid(0), usedMb: 700 }] },
+      { processListMs: 60_000 },
+    );
+    await rig.start();
+    await waitFor(() => rig.last.processes?.list.length === 1, "the list");
+    const { observedAt } = rig.last.processes ?? {};
+    rig.processes.ended.add(`${pid}:1`);
+    await waitFor(() => rig.last.processes?.list.length === 0, "it to be left out");
+    expect(rig.last.processes?.observedAt).toBe(observedAt);
+  });
+
   it("asks when somebody wants a fresh list", async () => {
     const { fake, rig } = machine(twoGpus(), { processListMs: 60_000 });
     await rig.start();

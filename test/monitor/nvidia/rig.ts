@@ -21,6 +21,7 @@ export class FakeHost implements HostProbe {
 /** Sees the processes whose pid is not in `hidden`. */
 export class FakeProcesses implements ProcessTable {
   readonly hidden = new Set<number>();
+  readonly ended = new Set<ProcessKey>();
 
   key(pid: number): ProcessKey | undefined {
     return this.hidden.has(pid) ? undefined : `${pid}:1`;
@@ -30,8 +31,8 @@ export class FakeProcesses implements ProcessTable {
     return this.hidden.has(pid) ? [] : [`${pid}:1`, "1:1"];
   }
 
-  alive(): boolean {
-    return true;
+  alive(key: ProcessKey): boolean {
+    return !this.ended.has(key);
   }
 
   tree(key: ProcessKey): readonly number[] {
