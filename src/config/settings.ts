@@ -36,7 +36,7 @@ export interface ServeConfig {
   readonly monitor: string;
   readonly samplePeriodMs: number;
   readonly maxSampleAgeMs: number;
-  /** See marginMb in values.ts. */
+  /** Undefined: the larger of 2 % and 256 MiB. */
   readonly margin: Margin | undefined;
   readonly ramMargin: Margin | undefined;
   readonly whenBlind: "refuse" | "allow";

@@ -25,12 +25,6 @@ export interface ValueType<T> {
 /** The memory that is kept free on each GPU, or on the host. Undefined: the larger of 2 % and 256 MiB. */
 export type Margin = { readonly kind: "mb"; readonly mb: number } | { readonly kind: "percent"; readonly percent: number };
 
-/** The margin in MiB of a device with `totalMb`. */
-export function marginMb(margin: Margin | undefined, totalMb: number): number {
-  if (margin === undefined) return Math.max(Math.ceil(totalMb * 0.02), 256);
-  return margin.kind === "mb" ? margin.mb : Math.ceil((totalMb * margin.percent) / 100);
-}
-
 const no: Parsed<never> = { ok: false };
 
 function yes<T>(value: T): Parsed<T> {

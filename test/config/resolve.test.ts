@@ -5,8 +5,9 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { describeConfig } from "../../src/config/describe.ts";
 import { ConfigError, type ConfigSources, readConfigFile, resolveConfig } from "../../src/config/resolve.ts";
-import { flagOf, settingKeys, settings, variableOf } from "../../src/config/settings.ts";
-import { marginMb } from "../../src/config/values.ts";
+import { flagOf, type ServeConfig, settingKeys, settings, variableOf } from "../../src/config/settings.ts";
+import { marginOf } from "../../src/engine/settings.ts";
+import { engineSettings } from "../../src/house/engine-settings.ts";
 
 const file = (content: unknown) => ({ path: "sluice.json", content });
 
@@ -172,9 +173,15 @@ describe("warnings", () => {
 
 describe("the margin", () => {
   it("is the larger of 2 % and 256 MiB unless it is set", () => {
-    expect([marginMb(undefined, 24_564), marginMb(undefined, 8_192)]).toEqual([492, 256]);
-    expect(marginMb(resolveConfig({ flags: { margin: "3%" } }).config.margin, 10_000)).toBe(300);
-    expect(marginMb(resolveConfig({ file: file({ margin: 100 }) }).config.margin, 10_000)).toBe(100);
+    const margin = (config: ServeConfig, totalMb: number) => marginOf(engineSettings(config, 0).margin, totalMb);
+    const usual = resolveConfig({}).config;
+    expect([margin(usual, 24_564), margin(usual, 8_192)]).toEqual([492, 256]);
+    expect(margin(resolveConfig({ flags: { margin: "3%" } }).config, 10_000)).toBe(300);
+    expect(margin(resolveConfig({ file: file({ margin: 100 }) }).config, 10_000)).toBe(100);
+    expect(engineSettings(resolveConfig({ flags: { ramMargin: "500" } }).config, 0).ramMargin).toEqual({
+      percent: 0,
+      atLeastMb: 500,
+    });
   });
 });
 
