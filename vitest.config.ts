@@ -10,6 +10,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/process/**"],
           testTimeout: 15_000,
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -20,6 +21,8 @@ export default defineConfig({
           hookTimeout: 60_000,
           // They measure what happens within a sample period; two files at a time on a small machine would measure each other.
           fileParallelism: false,
+          // For the same reason after the others, not beside them.
+          sequence: { groupOrder: 1 },
         },
       },
     ],
