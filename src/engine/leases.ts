@@ -138,12 +138,14 @@ export function drainLeases(state: EngineState, now: Millis): void {
   for (const lease of state.leases.values()) {
     if (lease.phase !== "settling" && lease.phase !== "releasing") continue;
     const endedAt = lease.endedAt ?? now;
-    const lagPassed = now - endedAt >= state.settings.releaseLagMs;
-    const measured = lease.holdings.every(
-      (h) => (state.pools.get(h.pool)?.figures?.observedAt ?? Number.NEGATIVE_INFINITY) > endedAt,
-    );
-    if (lease.phase === "settling" && measured) release(state, lease);
-    if (lagPassed || (lease.phase === "releasing" && lease.holdings.every((h) => isBack(state, h)))) finish(state, lease);
+    const observed = (h: Holding) => state.pools.get(h.pool)?.figures?.observedAt ?? Number.NEGATIVE_INFINITY;
+    if (lease.phase === "settling" && lease.holdings.every((h) => observed(h) > endedAt)) release(state, lease);
+    const isOver =
+      now - endedAt >= state.settings.releaseLagMs
+        ? // Figures from before the end must not be decided on without this charge; those that are too old decide nothing.
+          lease.holdings.every((h) => observed(h) > endedAt || now - observed(h) > state.settings.maxSampleAgeMs)
+        : lease.phase === "releasing" && lease.holdings.every((h) => isBack(state, h));
+    if (isOver) finish(state, lease);
   }
 }
 

@@ -33,7 +33,8 @@ export interface Holding {
  * - `orphan`: it expired while an attached process still runs. What is resident counts as foreign use; what is still
  *   outstanding stays charged, because the process may yet take it. Leaves when the processes have ended.
  * - `settling`: nobody has it any more, and no measurement is newer than its end. Charged in full, because the last measurement may
- *   be from before its memory was taken. Leaves with the first newer measurement of all its pools.
+ *   be from before its memory was taken. Leaves with the first newer measurement of all its pools, or after the release lag where
+ *   the last one is too old to be decided on anyway.
  * - `releasing`: newer measurements exist and decide; it is shown until its memory is seen to have come back, or the release
  *   lag has passed. Not charged.
  * - `ended`: over; remembered for a while for GetLease.

@@ -107,6 +107,30 @@ describe("a lease", () => {
     expect(bench.grantOf(ticket)).toBeDefined();
   });
 
+  // Guards against a release lag that passes while the figures from before the end are still young enough to be decided on.
+  it("stays charged beyond the release lag as long as figures from before its end are decided on", () => {
+    const bench = new Bench({ ...noMargin, releaseLagMs: 5000, maxSampleAgeMs: 60_000 }).sample(card());
+    const lease = bench.lease({ vramMb: 8000 });
+    bench.attach(lease, "7:1");
+    bench.release(lease);
+    bench.pass(10_000);
+    expect(available(bench)).toBe(2000);
+    expect(bench.allocate({ vramMb: 5000 }).type).toBe("refused");
+    bench.sample(card());
+    expect(available(bench)).toBe(10_000);
+    expect(bench.view(lease.id)?.state).toBe("ended");
+  });
+
+  it("is over after the release lag where figures are too old to be decided on anyway", () => {
+    const bench = new Bench({ ...noMargin, releaseLagMs: 5000, maxSampleAgeMs: 4000 }).sample(card());
+    const lease = bench.lease({ vramMb: 8000 });
+    bench.attach(lease, "7:1");
+    bench.release(lease);
+    bench.pass(5000);
+    expect(bench.view(lease.id)?.state).toBe("ended");
+    expect(bench.allocate({ vramMb: 5000 }).type).toBe("refused");
+  });
+
   it("ends when the last of its processes has ended", () => {
     const bench = new Bench(noMargin).sample(card());
     const lease = bench.lease({ vramMb: 1000 });

@@ -45,7 +45,8 @@ class Schedule {
     const settings = {
       ...defaultSettings,
       maxOvertakes: random.pick([0, 1, 4, 16]) ?? 16,
-      maxSampleAgeMs: random.pick([1_000, 5_000]) ?? 5_000,
+      maxSampleAgeMs: random.pick([1_000, 5_000, 60_000]) ?? 5_000,
+      // Longer than memory really takes to come back in the simulation.
       releaseLagMs: 5_000,
       graceMs: 3_000,
       claimTimeoutMs: 2_000,
