@@ -1,4 +1,5 @@
 import type { ResolvedConfig } from "../config/resolve.ts";
+import { mib } from "../engine/reasons.ts";
 import type { GpuSample, Mib } from "../engine/sample.ts";
 import type { House } from "../serve.ts";
 import { clean } from "./text.ts";
@@ -19,7 +20,7 @@ export function banner({ config }: ResolvedConfig, house: House): string {
     ),
     ...(sample?.gpus.map(gpuRow) ?? []),
     ...(sample === undefined || sample.gpus.length > 0 ? [] : [row("GPU", sample.gpusUnknown ? "not known" : "none")]),
-    row("host RAM", `${mib(sample?.host?.availableMb)} available of ${mib(sample?.host?.totalMb)}`),
+    row("host RAM", `${known(sample?.host?.availableMb)} available of ${known(sample?.host?.totalMb)}`),
     ...(status.healthy ? [] : [row("note", status.message)]),
     ...house.plugins.errors.map((e) => row("manifest", `${e.file}${e.field ? `: ${e.field}` : ""}: ${e.message}`)),
     "",
@@ -36,7 +37,7 @@ export function banner({ config }: ResolvedConfig, house: House): string {
 
 function gpuRow(gpu: GpuSample): string {
   const memory =
-    gpu.health === "ok" || gpu.freeMb !== undefined ? `${mib(gpu.freeMb)} free of ${mib(gpu.totalMb)}` : "memory not known";
+    gpu.health === "ok" || gpu.freeMb !== undefined ? `${known(gpu.freeMb)} free of ${known(gpu.totalMb)}` : "memory not known";
   return row(
     `GPU ${gpu.index}`,
     `${gpu.name || gpu.uuid}, ${memory}${gpu.health === "ok" ? "" : `, ${gpu.health}: ${gpu.healthMessage}`}`,
@@ -47,6 +48,6 @@ function row(title: string, text: string): string {
   return `  ${title.padEnd(9)} ${clean(text)}`;
 }
 
-function mib(mb: Mib | undefined): string {
-  return mb === undefined ? "unknown" : `${Math.round(mb).toLocaleString("en-US")} MiB`;
+function known(mb: Mib | undefined): string {
+  return mb === undefined ? "unknown" : mib(mb);
 }

@@ -1,7 +1,9 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { expect, it } from "vitest";
+import { waitFor } from "../wait-for.ts";
 import { all, house, node, request, running } from "./house.ts";
 
 /** A small generator, so that a failing run can be had again by its seed. */
@@ -36,6 +38,7 @@ it("gives every lease back exactly once and leaves no process over, whatever is 
   }
   plugin("missing", ["no-such-program-here", "{folder}"]);
   const ways: Promise<unknown>[] = [];
+  const interventions: Promise<void>[] = [];
   try {
     for (let n = 0; n < 100; n += 1) {
       const name = next() < 0.1 ? "missing" : `p${Math.floor(next() * behaviours.length)}`;
@@ -47,15 +50,17 @@ it("gives every lease back exactly once and leaves no process over, whatever is 
       const delay = next() * 400;
       if (way < 0.3) ways.push(all(executor.watch(execution, cut.signal)).catch(() => {}));
       else if (way < 0.6) ways.push(executor.outcome(execution, cut.signal).catch(() => {}));
-      setTimeout(() => {
+      const intervene = () => {
         if (next() < 0.4) cut.abort();
         else if (next() < 0.5 || /^p[24]$/.test(name)) void executor.cancel(execution.identity.id);
         else if (admission.waiting.length > 0) admission.grantNext();
-      }, delay);
+      };
+      interventions.push(pause(delay).then(intervene));
       ways.push(execution.done);
-      if (n % 10 === 9) await new Promise((resolve) => setTimeout(resolve, 50));
+      if (n % 10 === 9) await pause(50);
     }
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await Promise.all(interventions);
+    await waitFor(() => admission.released.size > 10, "some of them to be over before the end");
     await executor.shutdown(200);
     await Promise.all(ways);
 

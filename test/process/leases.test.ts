@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import { type Lease, LeaseEnd, LeaseState } from "#gen/sluice/v1/types_pb.js";
@@ -75,7 +74,12 @@ onEachMachine((backend) => {
     const first = await allocate(scheduler, 12_000);
     if (first === undefined) throw new Error("it was refused");
     // Several samples come in that show an empty card; the promise still stands.
-    await delay(1_000);
+    const seen = new Set<bigint>();
+    await waitFor(async () => {
+      const { observedAt } = await account(scheduler);
+      if (observedAt !== undefined) seen.add(observedAt.seconds * 1_000_000_000n + BigInt(observedAt.nanos));
+      return seen.size > 3;
+    }, "several samples");
     expect(await account(scheduler)).toMatchObject({ usedMb: 0, outstandingMb: 12_000, availableMb: capacity - 12_000 });
     expect(await allocate(scheduler, 12_000)).toBeUndefined();
     const job = site.startJob(12_000, 60, first.env);
