@@ -56,6 +56,11 @@ export interface AllocationDecision {
  */
 export interface AdmissionRule {
   readonly name: string;
+  /**
+   * True when it admits what fits and lets the rest wait, whatever else is: then it is not asked about tickets that do not fit,
+   * and may be asked in the order that the discipline chooses. Left out: it is asked about every ticket on every event.
+   */
+  readonly waitsForFit?: boolean;
   /** True and false are short for `admit` and `wait`. */
   allocate(request: AllocationRequest, view: AllocationView): AllocationDecision | boolean;
   onExecutionStart(name: string): void;

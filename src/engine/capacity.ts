@@ -1,5 +1,5 @@
 import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
-import { allowedDevices, deviceBlock, exclusivityConflict, type FitContext, holdOn, ramAvailable } from "./fit.ts";
+import { allowedDevices, deviceBlock, exclusivityConflict, type FitContext, ramAvailable, tightestHold } from "./fit.ts";
 import { mib } from "./reasons.ts";
 import type { Mib } from "./sample.ts";
 import { type EngineState, hostPool, type PoolKey } from "./state.ts";
@@ -99,9 +99,10 @@ export function largestNow(state: EngineState, req: Requirements, ctx: FitContex
   const vram = shares(state, { ...req, ramMb: 0 }, (key) => {
     const pool = state.pools.get(key);
     const device = pool?.devices.find((d) => deviceBlock(d, pool, ctx) === undefined);
-    if (pool === undefined || device === undefined || holdOn(key, ctx.holds) || exclusivityConflict(pool, req.exclusive))
-      return blocked;
-    return availableOf(state, pool) ?? blocked;
+    if (pool === undefined || device === undefined || exclusivityConflict(pool, req.exclusive)) return blocked;
+    const held = tightestHold(state, pool, ctx.holds);
+    if (held !== undefined && req.exclusive) return blocked;
+    return Math.min(availableOf(state, pool) ?? blocked, held?.besideMb ?? Infinity);
   });
   return vram === undefined || vram < 0 ? undefined : { gpuCount: req.gpuCount, vramMb: vram, ramMb: ram };
 }

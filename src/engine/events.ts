@@ -1,5 +1,6 @@
 import type { Failure } from "./failure.ts";
 import type { MachineSample, Millis, ProcessKey } from "./sample.ts";
+import type { Discipline } from "./settings.ts";
 import type { Hold, LeaseEnd, LeaseId, LeaseView, Reason, Refusal, TicketId, TicketView, Workload } from "./types.ts";
 
 /** A request for a lease. `id` is fresh and unique; ticket and lease are named after it. */
@@ -35,7 +36,8 @@ export type EngineEvent =
   | { readonly type: "attach"; readonly leaseId: LeaseId; readonly token: number; readonly process: ProcessKey }
   | { readonly type: "process-exited"; readonly process: ProcessKey }
   | { readonly type: "sample"; readonly sample: MachineSample }
-  | { readonly type: "set-policy"; readonly policy: string }
+  /** `discipline` absent: it stays. */
+  | { readonly type: "set-policy"; readonly policy: string; readonly discipline?: Discipline }
   | { readonly type: "drain" }
   /** Nothing but the passing of time. */
   | { readonly type: "tick" };

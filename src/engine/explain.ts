@@ -1,12 +1,10 @@
+import { refusalNow } from "./admit.ts";
 import { largestEver, largestNow, neverFits } from "./capacity.ts";
-import type { FitContext } from "./fit.ts";
+import { contextOf } from "./context.ts";
 import { judge, policyFor } from "./judge.ts";
-import { rankOf } from "./order.ts";
 import type { Millis } from "./sample.ts";
 import type { EngineState } from "./state.ts";
-import { refusalNow } from "./tickets.ts";
 import type { LargestFit, LeasedGpu, Reason, Workload } from "./types.ts";
-import { bindingHolds } from "./views.ts";
 
 export interface Explanation {
   readonly policy: string;
@@ -23,14 +21,10 @@ export interface Explanation {
 
 /** A dry run of WaitForResources: what would be decided now, and why. Changes nothing. */
 export function explain(state: EngineState, workload: Workload, policy: string, now: Millis): Explanation {
-  const place = { seq: state.nextSeq, workload };
-  const ctx: FitContext = {
-    now,
-    ageLimitMs: Math.min(state.settings.defaultPollIntervalMs, state.settings.maxSampleAgeMs),
-    holds: bindingHolds(state, place),
-  };
+  const place = { seq: state.nextSeq, workload, pollIntervalMs: state.settings.defaultPollIntervalMs };
+  const ctx = contextOf(state, place, now);
   const name = policyFor(state, policy, "wait");
-  const judgement = judge(state, name, { workload, mayWait: true, waitedMs: 0 }, "", ctx);
+  const judgement = judge(state, name, { workload, mayWait: true, waitedMs: 0 }, ctx);
   const never = neverFits(state, workload.requirements);
   const ever = largestEver(state, workload.requirements);
   const today = largestNow(state, workload.requirements, ctx);
@@ -41,7 +35,7 @@ export function explain(state: EngineState, workload: Workload, policy: string, 
     gpus: judgement.gpus,
     reasons: fitsNow ? [] : (never ?? refusalNow(state, workload, ctx, judgement.message, name)).reasons,
     neverFits: never !== undefined,
-    position: judgement.verdict === "wait" && never === undefined ? rankOf(state.queue, place) + 1 : 0,
+    position: judgement.verdict === "wait" && never === undefined ? state.line.positionFor(place, state.orderAt) : 0,
     ...(ever === undefined ? {} : { largestThatFits: ever }),
     ...(today === undefined ? {} : { largestNow: today }),
   };

@@ -1,6 +1,15 @@
-import { availableOf, poolKeyOf } from "./books.ts";
+import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
+import { type KeptStart, keptGpus, leavesRoom } from "./kept-start.ts";
 import type { GpuSample, Mib, Millis } from "./sample.ts";
-import { type EngineState, type Holding, hostPool, type Pool, type PoolKey, type TicketHold } from "./state.ts";
+import {
+  type EngineState,
+  type Holding,
+  hostPool,
+  type Pool,
+  type PoolKey,
+  type TicketHold,
+  type TicketRecord,
+} from "./state.ts";
 import type { LeasedGpu, Requirements } from "./types.ts";
 
 /** What a fit is judged under besides the books. */
@@ -10,6 +19,10 @@ export interface FitContext {
   readonly ageLimitMs: Millis;
   /** Memory that is held for tickets that come first. */
   readonly holds: readonly TicketHold[];
+  /** Room must be left for this start: the work may still run then. */
+  readonly kept?: KeptStart;
+  /** Under strict-fifo: the ticket that comes first. Nothing fits before it. */
+  readonly behind?: TicketRecord;
 }
 
 export interface Placement {
@@ -55,8 +68,33 @@ export function exclusivityConflict(pool: Pool, wantsExclusive: boolean): Holdin
   return undefined;
 }
 
-export function holdOn(pool: PoolKey, holds: readonly TicketHold[]): TicketHold | undefined {
-  return holds.find((h) => h.pools.has(pool));
+/** The hold on a pool that leaves the least beside it. */
+export function tightestHold(
+  state: EngineState,
+  pool: Pool,
+  holds: readonly TicketHold[],
+): { readonly hold: TicketHold; readonly besideMb: Mib } | undefined {
+  let tightest: { readonly hold: TicketHold; readonly besideMb: Mib } | undefined;
+  for (const hold of holds) {
+    if (!hold.pools.has(pool.key)) continue;
+    const besideMb = besideHold(state, pool, hold);
+    if (tightest === undefined || besideMb < tightest.besideMb) tightest = { hold, besideMb };
+  }
+  return tightest;
+}
+
+/** What may be had on a held pool beside the ticket it is held for and those who came since, once all others have left. */
+function besideHold(state: EngineState, pool: Pool, hold: TicketHold): Mib {
+  const req = hold.ticket.workload.requirements;
+  const capacity = capacityOf(state, pool);
+  if (req.exclusive || capacity === undefined) return -1;
+  let claimed = 0;
+  for (const h of pool.holdings) {
+    const { phase, token } = h.lease;
+    if (phase !== "releasing" && token >= hold.since) claimed += Math.max(h.reservedMb, h.residentMb ?? 0);
+  }
+  const devices = Math.min(req.gpuCount, pool.devices.length);
+  return capacity - (pool.foreignMb ?? 0) - claimed - req.vramMb * devices;
 }
 
 /** Host memory needs no fresher figures than the host is measured: its own limit, not a ticket's. */
@@ -87,6 +125,25 @@ interface Candidate {
  * index, so that large holes stay whole; GPUs whose memory is not known come last.
  */
 export function placementFor(state: EngineState, req: Requirements, ctx: FitContext): Placement | undefined {
+  if (ctx.behind !== undefined) return undefined;
+  const placed = placementBy(state, req, ctx);
+  const { kept } = ctx;
+  if (kept === undefined || placed === undefined || leavesRoom(kept, req, uuidsOf(placed))) return placed;
+  // Where it fits best it would be in the way; elsewhere it may not.
+  const without = new Set(keptGpus(kept));
+  const uuids = allowedDevices(state, req)
+    .map((d) => d.uuid)
+    .filter((uuid) => !without.has(uuid));
+  if (uuids.length < req.gpuCount || req.gpuCount === 0) return undefined;
+  const elsewhere = placementBy(state, { ...req, gpuUuids: uuids }, ctx);
+  return elsewhere !== undefined && leavesRoom(kept, req, uuidsOf(elsewhere)) ? elsewhere : undefined;
+}
+
+function uuidsOf(placement: Placement): readonly string[] {
+  return placement.gpus.map((g) => g.uuid);
+}
+
+function placementBy(state: EngineState, req: Requirements, ctx: FitContext): Placement | undefined {
   const chosen = chooseDevices(state, req, ctx);
   if (chosen === undefined) return undefined;
   const onHost = chosen.filter((c) => c.pool.key === hostPool).length * req.vramMb;
@@ -108,11 +165,14 @@ function chooseDevices(state: EngineState, req: Requirements, ctx: FitContext): 
   const candidates: Candidate[] = [];
   for (const device of allowedDevices(state, req)) {
     const pool = state.pools.get(poolKeyOf(device));
-    if (pool === undefined || holdOn(pool.key, ctx.holds) || exclusivityConflict(pool, req.exclusive)) continue;
+    if (pool === undefined || exclusivityConflict(pool, req.exclusive)) continue;
     const block = deviceBlock(device, pool, ctx);
     const blind = block?.kind === "unknown" || block?.kind === "stale";
     if (block !== undefined && !(blind && state.settings.whenBlind === "allow")) continue;
-    const availableMb = blind ? undefined : availableOf(state, pool);
+    const held = tightestHold(state, pool, ctx.holds);
+    if (held !== undefined && (blind || req.exclusive)) continue;
+    const free = blind ? undefined : availableOf(state, pool);
+    const availableMb = free === undefined || held === undefined ? free : Math.min(free, held.besideMb);
     if (availableMb !== undefined && availableMb < req.vramMb) continue;
     candidates.push({ device, pool, availableMb });
   }

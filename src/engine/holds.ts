@@ -1,17 +1,19 @@
 import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
 import { allowedDevices, deviceBlock } from "./fit.ts";
 import type { Mib, Millis } from "./sample.ts";
-import { type EngineState, hostPool, type LeaseRecord, type PoolKey, type TicketHold, type TicketRecord } from "./state.ts";
+import { type EngineState, hostPool, type PoolKey, type TicketHold, type TicketRecord } from "./state.ts";
+import type { GpuUuid } from "./types.ts";
 
 /**
  * Bounded overtaking. Later tickets may be served first while an earlier one does not fit, because otherwise memory lies idle;
  * but each time they take memory that it could have used, it is counted. After `maxOvertakes` of these, memory is held for
- * it: as many GPUs as it needs, the ones where least is missing, and host memory if it needs some. Nothing behind it may take
- * what is held, so it starts at the latest when those who are on the held GPUs now have ended.
+ * it: as many GPUs as it needs, the ones where least is missing, and host memory if it needs some. Whoever is behind it may
+ * use these GPUs only beside it: as far as it fits together with those who came since. So it starts at the latest when those
+ * have ended who were on the held GPUs when the hold began.
  *
  * The bound: at most `maxOvertakes` later requests take memory that a waiting ticket could have used before memory is held for
- * it, and none takes from what is held. It holds nothing while it could not be served by GPUs that answer, or while its client
- * is away; grants of the permissive policy are not bound by it.
+ * it, and none can delay it from then on. It holds nothing while it could not be served by GPUs that answer, or while its
+ * client is away; grants of the permissive policy are not bound by it.
  */
 export function holdFor(
   state: EngineState,
@@ -21,11 +23,12 @@ export function holdFor(
 ): TicketHold | undefined {
   const req = ticket.workload.requirements;
   const pools = req.gpuCount === 0 ? new Set<PoolKey>() : keptOrChosen(state, ticket, earlier, now);
+  if (pools !== ticket.heldPools) ticket.heldSince = state.nextToken;
   ticket.heldPools = pools;
   if (pools === undefined) return undefined;
   const onHost = pools.has(hostPool) ? req.vramMb * req.gpuCount : 0;
   const ramMb = req.ramMb + onHost;
-  return { ticket, pools, ramMb: ramMb > 0 ? ramMb : undefined };
+  return { ticket, pools, since: ticket.heldSince, ramMb: ramMb > 0 ? ramMb : undefined };
 }
 
 function keptOrChosen(
@@ -72,15 +75,9 @@ function usablePools(
   return out;
 }
 
-/** True when the lease took memory that the ticket could have used. */
-export function tookFrom(ticket: TicketRecord, lease: LeaseRecord): boolean {
+/** True when a grant on these GPUs took memory that the ticket could have used. */
+export function tookFrom(ticket: TicketRecord, gpus: readonly GpuUuid[], takesRam: boolean): boolean {
   const req = ticket.workload.requirements;
-  for (const h of lease.holdings) {
-    if (h.gpuUuid === undefined) {
-      if (req.ramMb > 0) return true;
-    } else if (req.gpuCount > 0 && (req.gpuUuids.length === 0 || req.gpuUuids.includes(h.gpuUuid))) {
-      return true;
-    }
-  }
-  return false;
+  if (takesRam && req.ramMb > 0) return true;
+  return req.gpuCount > 0 && gpus.some((uuid) => req.gpuUuids.length === 0 || req.gpuUuids.includes(uuid));
 }

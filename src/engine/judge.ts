@@ -1,9 +1,9 @@
 import type { AllocationDecision, AllocationRequest, AllocationView, GpuState } from "./admission-rule.ts";
 import { availableOf, poolKeyOf } from "./books.ts";
 import { type FitContext, type Placement, placeAnyway, placementFor } from "./fit.ts";
-import { whyNot } from "./reasons.ts";
+import { quotaReason, reasonsNow } from "./quota.ts";
 import { type EngineState, hostPool } from "./state.ts";
-import type { LeasedGpu, Reason, Workload } from "./types.ts";
+import type { GpuUuid, LeasedGpu, Reason, Requirements, Workload } from "./types.ts";
 
 /** What came of asking the policy. `gpus` and `overcommitted` are for `admit`. */
 export interface Judgement {
@@ -20,28 +20,27 @@ export function policyFor(state: EngineState, asked: string, mode: "now" | "wait
 }
 
 /**
- * Asks the policy. `failedShapes` remembers what did not fit earlier in the same pass: memory only gets less during a pass, so it
- * still does not.
+ * Asks the policy.
+ * @param on the GPUs that were chosen for the request; absent: where it fits best.
  */
 export function judge(
   state: EngineState,
   policy: string,
   request: AllocationRequest,
-  shape: string,
   ctx: FitContext,
-  failedShapes?: Set<string>,
+  on?: readonly GpuUuid[],
 ): Judgement {
+  state.verdicts++;
   const rule = state.rules.get(policy);
   if (rule === undefined)
     return { verdict: "refuse", gpus: [], overcommitted: false, message: `policy ${policy} is not loaded` };
   const req = request.workload.requirements;
   let placed: Placement | undefined;
-  let known = failedShapes?.has(shape) ?? false;
+  let known = false;
   const fits = (): boolean => {
     if (!known) {
-      placed = placementFor(state, req, ctx);
       known = true;
-      if (placed === undefined) failedShapes?.add(shape);
+      if (quotaReason(state, request.workload) === undefined) placed = placementOn(state, req, ctx, on);
     }
     return placed !== undefined;
   };
@@ -51,6 +50,17 @@ export function judge(
   if (fits() && placed !== undefined) return { verdict: "admit", gpus: placed.gpus, overcommitted: placed.blind, message };
   const anyway = placeAnyway(state, req, ctx.now);
   return { verdict: "admit", gpus: anyway.gpus, overcommitted: !anyway.fits, message };
+}
+
+/** The books decide, whatever the plan thought: where they say no on the chosen GPUs, wherever it fits. */
+function placementOn(
+  state: EngineState,
+  req: Requirements,
+  ctx: FitContext,
+  on: readonly GpuUuid[] | undefined,
+): Placement | undefined {
+  const planned = on === undefined || on.length === 0 ? undefined : placementFor(state, { ...req, gpuUuids: on }, ctx);
+  return planned ?? placementFor(state, req, ctx);
 }
 
 function normalise(answer: AllocationDecision | boolean): AllocationDecision {
@@ -66,7 +76,7 @@ function viewOf(state: EngineState, workload: Workload, ctx: FitContext, fits: (
       return fits();
     },
     get reasons(): readonly Reason[] {
-      return fits() ? [] : whyNot(state, workload.requirements, ctx);
+      return fits() ? [] : reasonsNow(state, workload, ctx);
     },
     get gpus(): readonly GpuState[] {
       return gpuStates(state);
@@ -80,7 +90,7 @@ function viewOf(state: EngineState, workload: Workload, ctx: FitContext, fits: (
         ...(availableMb === undefined ? {} : { availableMb }),
       };
     },
-    waiting: state.queue.length,
+    waiting: state.line.size,
     executions: state.executionsByName,
   };
 }

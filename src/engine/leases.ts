@@ -1,9 +1,11 @@
 import { poolKeyOf, poolOf, sum } from "./books.ts";
 import type { Effect } from "./events.ts";
+import type { Judgement } from "./judge.ts";
+import { countRunning, shareOf } from "./quota.ts";
 import { disown } from "./residents.ts";
 import type { Millis, ProcessKey } from "./sample.ts";
 import { type EngineState, type Holding, hostPool, type LeaseRecord, type TicketRecord } from "./state.ts";
-import type { Hold, LeasedGpu, LeaseEnd, Workload } from "./types.ts";
+import type { LeaseEnd } from "./types.ts";
 import { leaseView } from "./views.ts";
 
 /** How many leases are remembered after their end, for GetLease. */
@@ -11,34 +13,29 @@ const rememberedLeases = 1_000;
 /** Memory counts as back when use has fallen by this share of what the lease had. Ollama takes the same. */
 const backShare = 0.75;
 
-export interface Grant {
-  readonly id: string;
-  readonly workload: Workload;
-  readonly gpus: readonly LeasedGpu[];
-  readonly requestId: string;
-  readonly policy: string;
-  readonly ttlMs: Millis;
-  readonly hold: Hold;
-  readonly overcommitted: boolean;
-}
-
-/** Books a lease. The caller has decided in the same step. */
-export function grant(state: EngineState, g: Grant, now: Millis): LeaseRecord {
+/** Books a lease for a ticket or request. The caller has decided in the same step. */
+export function grant(state: EngineState, ticket: TicketRecord, judgement: Judgement, policy: string, now: Millis): LeaseRecord {
+  const { workload } = ticket;
   const holdings: Holding[] = [];
+  const estimateMs = state.durations.estimateMs(ticket.kind);
   const lease: LeaseRecord = {
-    id: `lease-${g.id}`,
+    id: `lease-${ticket.id.slice("ticket-".length)}`,
     token: state.nextToken++,
-    workload: g.workload,
-    gpus: g.gpus,
+    workload,
+    gpus: judgement.gpus,
     holdings,
-    requestId: g.requestId,
-    policy: g.policy,
+    requestId: ticket.requestId,
+    policy,
     grantedAt: now,
-    hold: g.hold,
-    ttlMs: g.ttlMs,
-    overcommitted: g.overcommitted,
+    hold: ticket.hold,
+    ttlMs: ticket.ttlMs,
+    overcommitted: judgement.overcommitted,
+    kind: ticket.kind,
+    estimateMs,
+    share: shareOf(state, workload.requirements),
+    chargedMs: 0,
     phase: "held",
-    expiresAt: g.hold === "stream" ? undefined : now + g.ttlMs,
+    expiresAt: ticket.hold === "stream" ? undefined : now + ticket.ttlMs,
     claimBy: undefined,
     executions: new Set(),
     processes: new Set(),
@@ -48,7 +45,7 @@ export function grant(state: EngineState, g: Grant, now: Millis): LeaseRecord {
     atEnd: new Map(),
   };
   const deviceOf = new Map(state.sample?.gpus.map((d) => [d.uuid, d]));
-  for (const gpu of g.gpus) {
+  for (const gpu of lease.gpus) {
     const device = deviceOf.get(gpu.uuid);
     holdings.push({
       lease,
@@ -57,8 +54,8 @@ export function grant(state: EngineState, g: Grant, now: Millis): LeaseRecord {
       reservedMb: gpu.vramMb,
     });
   }
-  if (g.workload.requirements.ramMb > 0) {
-    holdings.push({ lease, pool: hostPool, reservedMb: g.workload.requirements.ramMb });
+  if (workload.requirements.ramMb > 0) {
+    holdings.push({ lease, pool: hostPool, reservedMb: workload.requirements.ramMb });
   }
   for (const h of holdings) {
     const pool = poolOf(state, h.pool);
@@ -68,10 +65,33 @@ export function grant(state: EngineState, g: Grant, now: Millis): LeaseRecord {
     sum(pool);
   }
   state.leases.set(lease.id, lease);
-  if (g.requestId !== "") state.requests.set(requestKey(g.workload.tenant, g.requestId), { leaseId: lease.id });
+  if (lease.requestId !== "") state.requests.set(requestKey(workload.tenant, lease.requestId), { leaseId: lease.id });
   if (lease.expiresAt !== undefined) state.wakes.push({ at: lease.expiresAt, kind: "lease-expiry", id: lease.id });
+  countRunning(state, lease, 1);
+  charge(state, lease, workload.expectedDurationMs ?? estimateMs, now);
   state.version++;
   return lease;
+}
+
+/**
+ * Charges a tenant for its lease: at admission for as long as it is thought to run, so that a burst of requests does not get in
+ * before anything counts; again for as long whenever it has run for what was charged.
+ */
+export function charge(state: EngineState, lease: LeaseRecord, ms: Millis, now: Millis): void {
+  if (state.settings.fairShareHalfLifeMs === 0) return;
+  state.fairShare.charge(lease.workload.tenant, lease.share * ms, now);
+  lease.chargedMs += ms;
+  state.wakes.push({ at: lease.grantedAt + lease.chargedMs, kind: "lease-charge", id: lease.id });
+}
+
+/** What was charged and not used is given back, and how long it ran is learned. */
+function settleAccount(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Millis): void {
+  const ranMs = now - lease.grantedAt;
+  state.fairShare.refund(lease.workload.tenant, lease.share * Math.max(0, lease.chargedMs - ranMs), now);
+  // One that nobody claimed, renewed or let finish says nothing about how long such work takes.
+  if (why === "released" || why === "process-exited" || why === "stream-closed") {
+    state.durations.learn(lease.kind, lease.estimateMs, ranMs);
+  }
 }
 
 export function requestKey(tenant: string, requestId: string): string {
@@ -86,6 +106,8 @@ export function endLease(state: EngineState, lease: LeaseRecord, why: LeaseEnd, 
   if (lease.phase !== "held") return;
   lease.end = why;
   lease.endedAt = now;
+  countRunning(state, lease, -1);
+  settleAccount(state, lease, why, now);
   lease.claimBy = undefined;
   lease.expiresAt = undefined;
   for (const id of [...lease.executions]) finishExecution(state, lease, id);
@@ -100,7 +122,7 @@ export function endLease(state: EngineState, lease: LeaseRecord, why: LeaseEnd, 
   const waits = leave(state, lease, why, now, effects);
   state.version++;
   effects.push({ type: "lease-ended", lease: leaseView(lease), why });
-  if (waits && state.queue.length > 0) effects.push({ type: "refresh" });
+  if (waits && state.line.size > 0) effects.push({ type: "refresh" });
 }
 
 /** True when a newer measurement would free memory. */
@@ -151,6 +173,7 @@ export function drainLeases(state: EngineState, now: Millis): void {
 
 function release(state: EngineState, lease: LeaseRecord): void {
   lease.phase = "releasing";
+  state.version++;
   for (const h of lease.holdings) {
     const pool = poolOf(state, h.pool);
     disown(pool, h);
@@ -221,7 +244,7 @@ export function processExited(state: EngineState, process: ProcessKey, now: Mill
     lease.endedAt = now;
     // Its memory is foreign by now; only what is still outstanding waits for a newer measurement.
     settleOrphan(state, lease, now);
-    if (state.queue.length > 0) effects.push({ type: "refresh" });
+    if (state.line.size > 0) effects.push({ type: "refresh" });
   }
 }
 
@@ -236,24 +259,4 @@ function forgetProcesses(state: EngineState, lease: LeaseRecord, effects: Effect
   for (const process of lease.processes) state.processOwner.delete(process);
   lease.processes.clear();
   effects.push({ type: "watch-processes", processes: [...state.processOwner.keys()] });
-}
-
-/** How a grant of this ticket is kept alive and named. */
-export function grantOf(
-  ticket: TicketRecord,
-  id: string,
-  gpus: readonly LeasedGpu[],
-  policy: string,
-  overcommitted: boolean,
-): Grant {
-  return {
-    id,
-    workload: ticket.workload,
-    gpus,
-    requestId: ticket.requestId,
-    policy,
-    ttlMs: ticket.ttlMs,
-    hold: ticket.hold,
-    overcommitted,
-  };
 }

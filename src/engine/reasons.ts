@@ -4,10 +4,10 @@ import {
   deviceBlock,
   exclusivityConflict,
   type FitContext,
-  holdOn,
   hostIsFresh,
   placementFor,
   ramAvailable,
+  tightestHold,
 } from "./fit.ts";
 import type { GpuSample, Mib } from "./sample.ts";
 import { type EngineState, hostPool, type Pool } from "./state.ts";
@@ -23,12 +23,33 @@ export function whyNot(state: EngineState, req: Requirements, ctx: FitContext): 
   const unified = req.gpuCount > 0 && allowedDevices(state, req).some((d) => poolKeyOf(d) === hostPool);
   const ram = ramReason(state, req.ramMb + (unified ? req.vramMb * req.gpuCount : 0), ctx);
   if (ram !== undefined) reasons.push(ram);
+  if (reasons.length === 0) keptBack(state, req, ctx, reasons);
   // Devices that share one memory can each fit and yet not fit together.
   if (reasons.length === 0 && placementFor(state, req, ctx) === undefined) {
     const message = `${req.gpuCount} GPUs with ${mib(req.vramMb)} each do not fit at the same time`;
     reasons.push({ code: "INSUFFICIENT_GPU_MEMORY", message, neededMb: req.vramMb });
   }
   return reasons;
+}
+
+/** It fits, and somebody who comes first would have to wait longer for it. */
+function keptBack(state: EngineState, req: Requirements, ctx: FitContext, reasons: Reason[]): void {
+  const { behind, kept, ...plain } = ctx;
+  if (behind === undefined && kept === undefined) return;
+  if (placementFor(state, req, plain) === undefined) return;
+  if (behind !== undefined) {
+    const message = `it fits, but ${behind.id} comes first, and the discipline is strict-fifo`;
+    reasons.push({ code: "BEHIND_IN_QUEUE", message, heldBy: [behind.id] });
+    return;
+  }
+  if (kept === undefined || placementFor(state, req, ctx) !== undefined) return;
+  const start = `the start of ${kept.ticket.id}`;
+  const when = kept.startsAt <= ctx.now ? "at once" : `in ${seconds(kept.startsAt - ctx.now)}`;
+  const message =
+    kept.care === "bound"
+      ? `it fits, but may run for longer than until ${start} ${when}, and would delay it`
+      : `it fits, but would probably delay ${start}, which is expected ${when}`;
+  reasons.push({ code: "HELD_FOR_EARLIER_TICKET", message, heldBy: [kept.ticket.id] });
 }
 
 function gpuReasons(state: EngineState, req: Requirements, ctx: FitContext, reasons: Reason[]): void {
@@ -143,11 +164,12 @@ function memoryReason(
     ];
     return { code: "INSUFFICIENT_GPU_MEMORY", message: parts.join("; "), ...numbers };
   }
-  const hold = holdOn(pool.key, ctx.holds);
-  if (hold !== undefined) {
+  const held = tightestHold(state, pool, ctx.holds);
+  if (held !== undefined && (req.exclusive || held.besideMb < req.vramMb)) {
+    const { hold } = held;
     return {
       code: "HELD_FOR_EARLIER_TICKET",
-      message: `${gpu} is held for ${hold.ticket.id}, which has been overtaken ${hold.ticket.overtaken} times`,
+      message: `${gpu} is held for ${hold.ticket.id}, which has been overtaken ${state.line.overtakenOf(hold.ticket)} times`,
       ...at,
       availableMb,
       heldBy: [hold.ticket.id],

@@ -45,6 +45,8 @@ function creditProcesses(pool: Pool, sample: MachineSample, measured: Measured):
   const list = sample.processes;
   for (const h of pool.holdings) {
     const { lease } = h;
+    // A list from after the end accounts for it: what it may still have is foreign use in it.
+    if (lease.phase === "settling" && list !== undefined && list.observedAt > (lease.endedAt ?? Infinity)) setResident(h, 0);
     if (lease.phase !== "held" && lease.phase !== "orphan") continue;
     if (list === undefined || list.observedAt <= lease.grantedAt || lease.processes.size === 0 || h.gpuUuid === undefined) {
       setResident(h, undefined);

@@ -6,6 +6,23 @@ export interface Margin {
   readonly atLeastMb: Mib;
 }
 
+/**
+ * Who may be served while an earlier ticket waits. `strict-fifo`: nobody. `best-effort`: whoever fits. `backfill`: whoever fits and
+ * does not delay the start that is kept for the first, chosen so that tickets wait least.
+ */
+export type Discipline = "strict-fifo" | "best-effort" | "backfill";
+
+export const disciplines: readonly Discipline[] = ["strict-fifo", "best-effort", "backfill"];
+
+/** What the leases of one tenant may have at the same time. Absent: no limit. */
+export interface TenantLimits {
+  /** GPUs, counted once for each lease on them. */
+  readonly gpus?: number;
+  /** GPU memory, summed over GPUs and leases. */
+  readonly vramMb?: Mib;
+  readonly queued?: number;
+}
+
 /** Everything about the engine that an operator can set. Each has a test that it changes a decision. */
 export interface EngineSettings {
   /** Per GPU. Covers rounding, contexts of processes that grow, and foreign processes that come between two samples. */
@@ -18,6 +35,11 @@ export interface EngineSettings {
   readonly whenBlind: "refuse" | "allow";
   readonly maxQueue: number;
   readonly maxQueuePerTenant: number;
+  readonly discipline: Discipline;
+  /** How fast what a tenant has used stops counting against it; 0: never counted, tenants are served by arrival. */
+  readonly fairShareHalfLifeMs: Millis;
+  /** By tenant; `*`: every tenant that has no entry of its own. */
+  readonly tenantLimits: ReadonlyMap<string, TenantLimits>;
   /** How many later tickets may take memory that a waiting ticket could have used, before memory is held for it. */
   readonly maxOvertakes: number;
   readonly defaultTimeoutMs: Millis;
@@ -40,7 +62,10 @@ export const defaultSettings: EngineSettings = {
   whenBlind: "refuse",
   maxQueue: 10_000,
   maxQueuePerTenant: 10_000,
-  maxOvertakes: 16,
+  discipline: "backfill",
+  fairShareHalfLifeMs: 7 * 24 * 3_600_000,
+  tenantLimits: new Map(),
+  maxOvertakes: 64,
   defaultTimeoutMs: 300_000,
   defaultPollIntervalMs: 2_000,
   defaultTtlMs: 60_000,

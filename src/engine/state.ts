@@ -1,7 +1,13 @@
 import type { AdmissionRule } from "./admission-rule.ts";
 import type { GpuSample, MachineSample, Mib, Millis, ProcessKey } from "./sample.ts";
-import type { EngineSettings } from "./settings.ts";
+import { Durations } from "./durations.ts";
+import { FairShare } from "./fair-share.ts";
+import type { Forecast } from "./forecast.ts";
+import type { KeptStart } from "./kept-start.ts";
+import type { Served } from "./served.ts";
+import type { Discipline, EngineSettings } from "./settings.ts";
 import type { GpuUuid, Hold, LeasedGpu, LeaseEnd, LeaseId, TicketId, Workload } from "./types.ts";
+import { WaitingLine } from "./waiting-line.ts";
 import { WakeHeap } from "./wake-heap.ts";
 
 /** Memory that is charged as one: a GPU, the devices of one MIG GPU instance, or the host (with unified GPUs in it). */
@@ -54,6 +60,13 @@ export interface LeaseRecord {
   readonly hold: Hold;
   readonly ttlMs: Millis;
   readonly overcommitted: boolean;
+  /** The kind of work that it is, and how long that was thought to run when it was granted; see durations.ts. */
+  readonly kind: string;
+  readonly estimateMs: Millis;
+  /** The part of the machine that it takes, 0 to 1: its largest share of any kind of memory. */
+  readonly share: number;
+  /** How long its tenant has been charged for so far. */
+  chargedMs: Millis;
   phase: LeasePhase;
   /** Undefined for `stream`. */
   expiresAt: Millis | undefined;
@@ -76,8 +89,10 @@ export interface TicketRecord {
   /** Order of arrival. */
   readonly seq: number;
   readonly workload: Workload;
-  /** Equal for requests that fit in exactly the same cases. */
-  readonly shape: string;
+  /** The kind of work that it is; see durations.ts. */
+  readonly kind: string;
+  /** What its tenant is charged when it is admitted, in ms of the whole machine; see fair-share.ts. */
+  readonly cost: number;
   readonly requestId: string;
   /** As asked for; empty: the server's. */
   readonly policy: string;
@@ -89,9 +104,10 @@ export interface TicketRecord {
   connected: boolean;
   /** While not connected: when its place is given up. */
   graceUntil: Millis | undefined;
-  overtaken: number;
   /** Pools that are held for it; kept while they can serve it, so that what it was promised does not wander. */
   heldPools: ReadonlySet<PoolKey> | undefined;
+  /** The first token that was not given out yet when they were chosen. */
+  heldSince: number;
   /** What a custom policy said when it last let the ticket wait; empty: nothing of its own. */
   policyMessage: string;
 }
@@ -127,10 +143,15 @@ export interface Pool {
   listAt: Millis | undefined;
 }
 
-/** Memory held for a ticket that was overtaken often enough: nothing behind it may take these pools. */
+/**
+ * Memory held for a ticket that was overtaken often enough. Whoever is behind it may use these pools only as far as it still fits
+ * beside those who came since.
+ */
 export interface TicketHold {
   readonly ticket: TicketRecord;
   readonly pools: ReadonlySet<PoolKey>;
+  /** Leases with this token or a later one came since. */
+  readonly since: number;
   /** Host memory that must stay available for it; undefined: it needs none. */
   readonly ramMb: Mib | undefined;
 }
@@ -148,27 +169,46 @@ export interface EngineState {
   /** The last ones that ended, oldest first; bounded. */
   readonly ended: Map<LeaseId, LeaseRecord>;
   readonly tickets: Map<TicketId, TicketRecord>;
-  /** Sorted by order of service. */
-  readonly queue: TicketRecord[];
-  readonly waitingByTenant: Map<string, number>;
+  /** The tickets in order of service. */
+  readonly line: WaitingLine<TicketRecord>;
+  readonly fairShare: FairShare;
+  readonly durations: Durations;
+  /** What the leases of each tenant have. */
+  readonly running: Map<string, { gpus: number; vramMb: Mib }>;
+  /** The moment for which tickets are in order: of the last pass. Between passes nobody's place moves by time alone. */
+  orderAt: Millis;
+  discipline: Discipline;
+  /** Waiting tickets whose own policy must be asked about each of them. */
+  askedEach: number;
+  /** Verdicts so far: a request or a waiting ticket was looked at and granted, refused or left waiting. */
+  verdicts: number;
+  /** How long tickets that were served lately had waited, averaged. */
+  usualWaitMs: Millis;
   /** tenant + NUL + request id → the ticket or lease that it made. */
   readonly requests: Map<string, { readonly ticketId?: TicketId; readonly leaseId?: LeaseId }>;
   readonly processOwner: Map<ProcessKey, LeaseRecord>;
   readonly executionsByName: Map<string, number>;
   holds: TicketHold[];
+  /** What the last pass found. */
+  served: Served | undefined;
+  /** How many waiting tickets want figures no older than that. */
+  readonly pollIntervals: Map<Millis, number>;
+  /** The start that the last pass kept for the first ticket. */
+  kept: KeptStart | undefined;
   readonly wakes: WakeHeap;
   nextToken: number;
   nextSeq: number;
   /** Rises whenever something changes that a ticket's place or reasons depend on. */
   version: number;
-  /** Places in the queue, worked out at `version` when somebody asks. */
-  positions: { readonly version: number; readonly byTicket: ReadonlyMap<TicketId, number> };
+  /** When tickets are thought to start, worked out when somebody asks. */
+  forecast: Forecast | undefined;
   /** What the capacity of the machine was when waiting tickets were last judged against it. */
   capacitySignature: string;
 }
 
 /** @param rules every policy that can be named. Must hold `permissive`, `safety` and `queue`. */
 export function createState(settings: EngineSettings, rules: ReadonlyMap<string, AdmissionRule>, policy = ""): EngineState {
+  const fairShare = new FairShare(settings.fairShareHalfLifeMs);
   return {
     settings,
     rules,
@@ -179,17 +219,32 @@ export function createState(settings: EngineSettings, rules: ReadonlyMap<string,
     leases: new Map(),
     ended: new Map(),
     tickets: new Map(),
-    queue: [],
-    waitingByTenant: new Map(),
+    line: new WaitingLine(fairShare),
+    fairShare,
+    durations: new Durations(),
+    running: new Map(),
+    orderAt: 0,
+    discipline: settings.discipline,
+    askedEach: 0,
+    verdicts: 0,
+    usualWaitMs: 0,
     requests: new Map(),
     processOwner: new Map(),
     executionsByName: new Map(),
     holds: [],
+    served: undefined,
+    pollIntervals: new Map(),
+    kept: undefined,
     wakes: new WakeHeap(),
     nextToken: settings.firstToken,
     nextSeq: 1,
     version: 0,
-    positions: { version: -1, byTicket: new Map() },
+    forecast: undefined,
     capacitySignature: "",
   };
+}
+
+/** True for a policy that goes by more than the fit, so that it must be asked about every ticket on every event. Unset: no. */
+export function asksEach(state: EngineState, policy: string): boolean {
+  return policy !== "" && state.rules.get(policy)?.waitsForFit !== true;
 }

@@ -1,11 +1,13 @@
 import { takeFigures } from "./books.ts";
 import type { Effect, EngineEvent, Outcome, Reply } from "./events.ts";
 import { Failure } from "./failure.ts";
-import { attach, drainLeases, endLease, finishExecution, processExited, startExecution } from "./leases.ts";
+import { attach, charge, drainLeases, endLease, finishExecution, processExited, startExecution } from "./leases.ts";
 import { attribute } from "./residents.ts";
 import type { Millis } from "./sample.ts";
+import { mayServeMore } from "./served.ts";
 import type { EngineState, LeaseRecord } from "./state.ts";
-import { judgeCapacityAgain, servePass, submit, timeOut, withdraw } from "./tickets.ts";
+import { servePass } from "./pass.ts";
+import { judgeCapacityAgain, submit, timeOut, withdraw } from "./tickets.ts";
 import type { LeaseId, TicketId } from "./types.ts";
 import { leaseView } from "./views.ts";
 import type { Wake } from "./wake-heap.ts";
@@ -94,15 +96,15 @@ function handle(state: EngineState, event: EngineEvent, now: Millis, effects: Ef
       attribute(state, event.sample);
       drainLeases(state, now);
       judgeCapacityAgain(state, effects);
-      state.version++;
-      return { reply: done, serve: true };
+      return { reply: done, serve: mayServeMore(state, now) };
     case "set-policy":
       state.policy = event.policy;
+      if (event.discipline !== undefined) state.discipline = event.discipline;
       state.version++;
       return { reply: done, serve: true };
     case "drain":
       state.draining = true;
-      for (const ticket of [...state.queue]) {
+      for (const ticket of [...state.line.inOrder(state.orderAt)]) {
         withdraw(
           state,
           ticket,
@@ -112,7 +114,7 @@ function handle(state: EngineState, event: EngineEvent, now: Millis, effects: Ef
       }
       return { reply: done, serve: false };
     case "tick":
-      return { reply: done, serve: true };
+      return { reply: done, serve: mayServeMore(state, now) };
   }
 }
 
@@ -173,6 +175,7 @@ function disconnect(state: EngineState, id: TicketId, now: Millis, effects: Effe
     withdraw(state, ticket, new Failure("TICKET_CANCELLED", "the client went away", { ticket_id: id }), effects);
   } else {
     ticket.connected = false;
+    state.line.setCounted(ticket, false);
     ticket.graceUntil = now + state.settings.graceMs;
     state.wakes.push({ at: ticket.graceUntil, kind: "ticket-grace", id });
     state.version++;
@@ -223,6 +226,11 @@ function due(state: EngineState, wake: Wake, now: Millis, effects: Effect[]): vo
     case "lease-claim":
       if (lease !== undefined) endLease(state, lease, "unclaimed", now, effects);
       break;
+    case "kept-start":
+      break;
+    case "lease-charge":
+      if (lease !== undefined) charge(state, lease, lease.chargedMs, now);
+      break;
     case "lease-drained":
       drainLeases(state, now);
       break;
@@ -239,6 +247,12 @@ function isMeant(state: EngineState, wake: Wake): boolean {
       return state.leases.get(wake.id)?.expiresAt === wake.at;
     case "lease-claim":
       return state.leases.get(wake.id)?.claimBy === wake.at;
+    case "kept-start":
+      return state.kept?.ticket.id === wake.id && state.kept.startsAt === wake.at;
+    case "lease-charge": {
+      const lease = state.leases.get(wake.id);
+      return lease?.phase === "held" && lease.grantedAt + lease.chargedMs === wake.at;
+    }
     case "lease-drained":
       return state.leases.has(wake.id);
   }

@@ -1,17 +1,18 @@
+import { addTicket, admit, refusalNow, refuseTicket, removeTicket } from "./admit.ts";
 import { capacityOf } from "./books.ts";
-import { largestEver, neverFits } from "./capacity.ts";
+import { neverFits } from "./capacity.ts";
+import { contextOf, keepStart } from "./context.ts";
+import { kindOf } from "./durations.ts";
 import type { Effect, Reply, Submit } from "./events.ts";
 import { Failure, invalidArgument } from "./failure.ts";
-import type { FitContext } from "./fit.ts";
-import { holdFor, tookFrom } from "./holds.ts";
-import { type Judgement, judge, policyFor } from "./judge.ts";
-import { grant, grantOf, requestKey } from "./leases.ts";
-import { rankOf } from "./order.ts";
-import { whyNot } from "./reasons.ts";
+import { judge, policyFor } from "./judge.ts";
+import { requestKey } from "./leases.ts";
+import { servePass } from "./pass.ts";
+import { queueLimitOf, quotaNever, shareOf } from "./quota.ts";
 import type { Millis } from "./sample.ts";
-import type { EngineState, LeaseRecord, TicketHold, TicketRecord } from "./state.ts";
-import type { Reason, Refusal, Requirements, TicketId, Workload } from "./types.ts";
-import { bindingHolds, leaseView, reasonsOf, ticketView } from "./views.ts";
+import type { EngineState, TicketRecord } from "./state.ts";
+import type { Refusal, TicketId, Workload } from "./types.ts";
+import { leaseView, reasonsOf, ticketFacts } from "./views.ts";
 
 /** Decides about a new request: a lease, a refusal, or a ticket. Check and reserve is one step. */
 export function submit(state: EngineState, event: Submit, now: Millis, effects: Effect[]): Reply {
@@ -28,13 +29,23 @@ export function submit(state: EngineState, event: Submit, now: Millis, effects: 
   }
   const earlier = event.requestId === "" ? undefined : findEarlier(state, event, now, effects);
   if (earlier !== undefined) return earlier;
+  const ticket = ticketOf(state, event, now);
+  return event.mode === "wait" && state.rules.get(policy)?.waitsForFit === true
+    ? waitForFit(state, ticket, policy, now, effects)
+    : decideNow(state, ticket, event.mode, policy, now, effects);
+}
 
+function ticketOf(state: EngineState, event: Submit, now: Millis): TicketRecord {
   const { settings } = state;
-  const ticket: TicketRecord = {
+  const { workload } = event;
+  const kind = kindOf(workload);
+  const lastsMs = workload.expectedDurationMs ?? state.durations.estimateMs(kind);
+  return {
     id: `ticket-${event.id}`,
     seq: state.nextSeq++,
-    workload: event.workload,
-    shape: shapeOf(event.workload.requirements, event.pollIntervalMs ?? settings.defaultPollIntervalMs),
+    workload,
+    kind,
+    cost: shareOf(state, workload.requirements) * lastsMs,
     requestId: event.requestId,
     policy: event.policy,
     submittedAt: now,
@@ -44,42 +55,96 @@ export function submit(state: EngineState, event: Submit, now: Millis, effects: 
     hold: event.hold,
     connected: true,
     graceUntil: undefined,
-    overtaken: 0,
     heldPools: undefined,
+    heldSince: 0,
     policyMessage: "",
   };
-  const ctx: FitContext = {
-    now,
-    ageLimitMs: Math.min(ticket.pollIntervalMs, settings.maxSampleAgeMs),
-    holds: bindingHolds(state, ticket),
-  };
-  const judgement = judge(
-    state,
-    policy,
-    { workload: event.workload, mayWait: event.mode === "wait", waitedMs: 0 },
-    ticket.shape,
-    ctx,
-  );
-  if (judgement.verdict === "admit") {
-    const lease = admit(state, ticket, event.id, judgement, policy, now, effects, event.mode === "wait");
-    return { type: "lease", lease: leaseView(lease) };
-  }
-  const never = neverFits(state, event.workload.requirements);
-  if (event.mode === "now" || judgement.verdict === "refuse" || never !== undefined) {
-    const refusal = never ?? refusalNow(state, event.workload, ctx, judgement.message, policy);
-    effects.push({ type: "refused", workload: event.workload, ticketId: undefined, refusal, policy });
+}
+
+/** A request under a policy that waits for room: it gets in line, and the line is served. */
+function waitForFit(state: EngineState, ticket: TicketRecord, policy: string, now: Millis, effects: Effect[]): Reply {
+  const refusal = neverFits(state, ticket.workload.requirements) ?? overQuotaForEver(state, ticket.workload);
+  if (refusal !== undefined) {
+    effects.push({ type: "refused", workload: ticket.workload, ticketId: undefined, refusal, policy });
     return { type: "refused", refusal };
   }
-  return enqueue(state, ticket, judgement.message, now, effects);
+  addTicket(state, ticket);
+  servePass(state, now, effects);
+  if (!state.line.has(ticket)) return replyOf(ticket.id, effects);
+  const full = queueFull(state, ticket.workload.tenant, 1);
+  if (full !== undefined) {
+    removeTicket(state, ticket);
+    return failed(full);
+  }
+  return wait(state, ticket, now, effects);
+}
+
+/** A request that its policy decides about at once: Allocate, or a policy that goes by more than the fit. */
+function decideNow(
+  state: EngineState,
+  ticket: TicketRecord,
+  mode: Submit["mode"],
+  policy: string,
+  now: Millis,
+  effects: Effect[],
+): Reply {
+  const { workload } = ticket;
+  if (policy !== "permissive" && state.line.size > 0) keepStart(state, now);
+  const ctx = contextOf(state, ticket, now);
+  const judgement = judge(state, policy, { workload, mayWait: mode === "wait", waitedMs: 0 }, ctx);
+  if (judgement.verdict === "admit") {
+    const lease = admit(state, ticket, judgement, policy, now, effects, mode === "wait");
+    // Its tenant was charged, which may bring somebody else's ticket before another.
+    servePass(state, now, effects);
+    return { type: "lease", lease: leaseView(lease) };
+  }
+  const never = neverFits(state, workload.requirements) ?? overQuotaForEver(state, workload);
+  if (mode === "now" || judgement.verdict === "refuse" || never !== undefined) {
+    const refusal = never ?? refusalNow(state, workload, ctx, judgement.message, policy);
+    effects.push({ type: "refused", workload, ticketId: undefined, refusal, policy });
+    return { type: "refused", refusal };
+  }
+  const full = queueFull(state, workload.tenant, 0);
+  if (full !== undefined) return failed(full);
+  ticket.policyMessage = judgement.message;
+  addTicket(state, ticket);
+  // With no overtaking allowed at all, memory is held from the first moment, and that may move what is held for others.
+  if (state.settings.maxOvertakes === 0) servePass(state, now, effects);
+  return state.line.has(ticket) ? wait(state, ticket, now, effects) : replyOf(ticket.id, effects);
+}
+
+function wait(state: EngineState, ticket: TicketRecord, now: Millis, effects: Effect[]): Reply {
+  if (ticket.deadline !== undefined) state.wakes.push({ at: ticket.deadline, kind: "ticket-deadline", id: ticket.id });
+  effects.push({ type: "queued", ticket: ticketFacts(state, ticket, now) });
+  return { type: "ticket", ticketId: ticket.id, resumed: false };
+}
+
+function overQuotaForEver(state: EngineState, workload: Workload): Refusal | undefined {
+  const reason = quotaNever(state, workload);
+  return reason === undefined ? undefined : { reasons: [reason] };
+}
+
+/** Why nobody else may wait. @param counted tickets that are in line already although they may not be. */
+function queueFull(state: EngineState, tenant: string, counted: number): Failure | undefined {
+  const waiting = state.line.size - counted;
+  const { maxQueue } = state.settings;
+  if (waiting >= maxQueue) {
+    return new Failure("QUEUE_FULL", `the queue is full: ${waiting} tickets wait, which is the limit; try again later`, {
+      limit: String(maxQueue),
+    });
+  }
+  const ofTenant = state.line.countOf(tenant) - counted;
+  const limit = queueLimitOf(state, tenant);
+  if (ofTenant < limit) return undefined;
+  return new Failure(
+    "TENANT_QUEUE_FULL",
+    `tenant ${tenant} has ${ofTenant} tickets in the queue, which is the limit; try again later`,
+    { limit: String(limit) },
+  );
 }
 
 function failed(failure: Failure): Reply {
   return { type: "failure", failure };
-}
-
-/** Requests with equal shapes fit in exactly the same cases. */
-function shapeOf(req: Requirements, pollIntervalMs: Millis): string {
-  return `${req.gpuCount}|${req.vramMb}|${req.ramMb}|${req.exclusive ? 1 : 0}|${pollIntervalMs}|${req.gpuUuids.join(",")}`;
 }
 
 /** The ticket or lease that an earlier request with the same id made. */
@@ -109,6 +174,7 @@ function findEarlier(state: EngineState, event: Submit, now: Millis, effects: Ef
   }
   const returned = !ticket.connected;
   ticket.connected = true;
+  state.line.setCounted(ticket, true);
   ticket.graceUntil = undefined;
   state.version++;
   if (returned) servePass(state, now, effects);
@@ -137,127 +203,6 @@ function sameWorkload(a: Workload, b: Workload): boolean {
   return plain(a) === plain(b);
 }
 
-function enqueue(state: EngineState, ticket: TicketRecord, policyMessage: string, now: Millis, effects: Effect[]): Reply {
-  const { settings, queue } = state;
-  const { tenant } = ticket.workload;
-  const ofTenant = state.waitingByTenant.get(tenant) ?? 0;
-  if (queue.length >= settings.maxQueue) {
-    return failed(
-      new Failure("QUEUE_FULL", `the queue is full: ${queue.length} tickets wait, which is the limit; try again later`, {
-        limit: String(settings.maxQueue),
-      }),
-    );
-  }
-  if (ofTenant >= settings.maxQueuePerTenant) {
-    return failed(
-      new Failure(
-        "TENANT_QUEUE_FULL",
-        `tenant ${tenant} has ${ofTenant} tickets in the queue, which is the limit; try again later`,
-        { limit: String(settings.maxQueuePerTenant) },
-      ),
-    );
-  }
-  ticket.policyMessage = policyMessage;
-  queue.splice(rankOf(queue, ticket), 0, ticket);
-  state.tickets.set(ticket.id, ticket);
-  state.waitingByTenant.set(tenant, ofTenant + 1);
-  if (ticket.requestId !== "") state.requests.set(requestKey(tenant, ticket.requestId), { ticketId: ticket.id });
-  if (ticket.deadline !== undefined) state.wakes.push({ at: ticket.deadline, kind: "ticket-deadline", id: ticket.id });
-  state.version++;
-  effects.push({ type: "queued", ticket: ticketView(state, ticket, now) });
-  // With no overtaking allowed at all, memory is held from the first moment, and that may move what is held for others.
-  if (settings.maxOvertakes === 0) {
-    servePass(state, now, effects);
-    if (!state.tickets.has(ticket.id)) return replyOf(ticket.id, effects);
-  }
-  return { type: "ticket", ticketId: ticket.id, resumed: false };
-}
-
-function admit(
-  state: EngineState,
-  ticket: TicketRecord,
-  id: string,
-  judgement: Judgement,
-  policy: string,
-  now: Millis,
-  effects: Effect[],
-  wasWait: boolean,
-): LeaseRecord {
-  const lease = grant(state, grantOf(ticket, id, judgement.gpus, policy, judgement.overcommitted), now);
-  // Permissive grants are the operator's choice to do without protection.
-  if (policy !== "permissive") countOvertaking(state, ticket, lease, now);
-  effects.push({
-    type: "granted",
-    lease: leaseView(lease),
-    ticketId: wasWait ? ticket.id : undefined,
-    waitedMs: now - ticket.submittedAt,
-  });
-  return lease;
-}
-
-/** Every earlier ticket that waits and could have used what was taken has been overtaken once more. */
-function countOvertaking(state: EngineState, by: TicketRecord, lease: LeaseRecord, now: Millis): void {
-  const end = rankOf(state.queue, by);
-  let reached = false;
-  for (let i = 0; i < end; i++) {
-    const ticket = state.queue[i] as TicketRecord;
-    if (!ticket.connected || !tookFrom(ticket, lease)) continue;
-    ticket.overtaken++;
-    if (ticket.overtaken === state.settings.maxOvertakes) reached = true;
-  }
-  // What is held for tickets behind the one that was served stays held.
-  if (reached) state.holds = [...allHolds(state, end, now), ...state.holds.filter((h) => rankOf(state.queue, h.ticket) >= end)];
-}
-
-/** The holds of the first `end` tickets of the queue, in order. */
-function allHolds(state: EngineState, end: number, now: Millis): TicketHold[] {
-  const holds: TicketHold[] = [];
-  for (let i = 0; i < end; i++) {
-    const ticket = state.queue[i] as TicketRecord;
-    if (!ticket.connected || ticket.overtaken < state.settings.maxOvertakes) continue;
-    const hold = holdFor(state, ticket, holds, now);
-    if (hold !== undefined) holds.push(hold);
-  }
-  return holds;
-}
-
-/** Serves the queue in order: grants all that fit, refuses what its policy refuses by now. One event, as many grants as fit. */
-export function servePass(state: EngineState, now: Millis, effects: Effect[]): void {
-  const failedShapes = new Set<string>();
-  state.holds = [];
-  let i = 0;
-  while (i < state.queue.length) {
-    const ticket = state.queue[i] as TicketRecord;
-    if (!ticket.connected) {
-      i++;
-      continue;
-    }
-    const policy = policyFor(state, ticket.policy, "wait");
-    const ctx: FitContext = {
-      now,
-      ageLimitMs: Math.min(ticket.pollIntervalMs, state.settings.maxSampleAgeMs),
-      holds: state.holds,
-    };
-    const request = { workload: ticket.workload, mayWait: true, waitedMs: now - ticket.submittedAt };
-    const judgement = judge(state, policy, request, ticket.shape, ctx, failedShapes);
-    if (judgement.verdict === "admit") {
-      removeTicket(state, ticket);
-      admit(state, ticket, ticket.id.slice("ticket-".length), judgement, policy, now, effects, true);
-    } else if (judgement.verdict === "refuse") {
-      const refusal =
-        neverFits(state, ticket.workload.requirements) ?? refusalNow(state, ticket.workload, ctx, judgement.message, policy);
-      refuseTicket(state, ticket, refusal, policy, effects);
-    } else {
-      ticket.policyMessage = judgement.message;
-      if (ticket.overtaken >= state.settings.maxOvertakes) {
-        const hold = holdFor(state, ticket, state.holds, now);
-        if (hold !== undefined) state.holds.push(hold);
-      }
-      i++;
-    }
-  }
-}
-
 /** When the machine itself has changed, waiting tickets that can never fit any more are told so at once. */
 export function judgeCapacityAgain(state: EngineState, effects: Effect[]): void {
   const pools = [...state.pools.values()].map(
@@ -266,37 +211,10 @@ export function judgeCapacityAgain(state: EngineState, effects: Effect[]): void 
   const signature = `${state.sample?.gpusUnknown === true}|${pools.join("|")}`;
   if (signature === state.capacitySignature) return;
   state.capacitySignature = signature;
-  for (const ticket of [...state.queue]) {
+  for (const ticket of [...state.line.inOrder(state.orderAt)]) {
     const refusal = neverFits(state, ticket.workload.requirements);
     if (refusal !== undefined) refuseTicket(state, ticket, refusal, policyFor(state, ticket.policy, "wait"), effects);
   }
-}
-
-function refuseTicket(state: EngineState, ticket: TicketRecord, refusal: Refusal, policy: string, effects: Effect[]): void {
-  removeTicket(state, ticket);
-  effects.push({ type: "refused", workload: ticket.workload, ticketId: ticket.id, refusal, policy });
-}
-
-/** Why not now, and what would fit on an empty machine. */
-export function refusalNow(state: EngineState, workload: Workload, ctx: FitContext, message: string, policy: string): Refusal {
-  const reasons: Reason[] = [...whyNot(state, workload.requirements, ctx)];
-  if (message !== "") reasons.unshift({ code: "POLICY", message });
-  if (reasons.length === 0) reasons.push({ code: "POLICY", message: `policy ${policy} does not admit it now` });
-  const largest = largestEver(state, workload.requirements);
-  return { reasons, ...(largest === undefined ? {} : { largestThatFits: largest }) };
-}
-
-/** Takes a ticket out of the queue, whatever becomes of it. */
-export function removeTicket(state: EngineState, ticket: TicketRecord): void {
-  const at = rankOf(state.queue, ticket);
-  state.queue.splice(at, 1);
-  state.tickets.delete(ticket.id);
-  const left = (state.waitingByTenant.get(ticket.workload.tenant) ?? 1) - 1;
-  if (left > 0) state.waitingByTenant.set(ticket.workload.tenant, left);
-  else state.waitingByTenant.delete(ticket.workload.tenant);
-  if (ticket.requestId !== "") state.requests.delete(requestKey(ticket.workload.tenant, ticket.requestId));
-  state.holds = state.holds.filter((h) => h.ticket !== ticket);
-  state.version++;
 }
 
 export function timeOut(state: EngineState, ticket: TicketRecord, now: Millis, effects: Effect[]): void {

@@ -133,6 +133,27 @@ export interface TicketView {
   readonly policy: string;
   readonly connected: boolean;
   readonly overtaken: number;
-  /** An upper bound for its start, where it can be known. */
+  /** An upper bound for its start if nothing unexpected happens, where it can be known. */
   readonly eta?: Millis;
+  /** When it is thought to start, where something is known that this can rest on. */
+  readonly expectedStart?: Millis;
+  /** What `expectedStart` rests on. */
+  readonly estimateBasis?: EstimateBasis;
+}
+
+/** `declared`: durations that owners gave. `learned`: durations of work that has ended, at least in part. */
+export type EstimateBasis = "declared" | "learned";
+
+/** One tenant as the outside sees it: a copy. */
+export interface TenantView {
+  readonly tenant: string;
+  readonly waiting: number;
+  /** GPUs of its leases, counted once for each lease. */
+  readonly gpus: number;
+  readonly vramMb: Mib;
+  /** What it has used, decayed: ms of the whole machine. */
+  readonly usageMs: Millis;
+  readonly maxGpus?: number;
+  readonly maxVramMb?: Mib;
+  readonly maxWaiting?: number;
 }

@@ -1,11 +1,12 @@
 import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
-import { type DeviceBlock, deviceBlock, type FitContext, hostIsFresh, placementFor } from "./fit.ts";
+import { contextOf } from "./context.ts";
+import { type DeviceBlock, deviceBlock, hostIsFresh } from "./fit.ts";
+import { expectedStartOf, latestStartOf } from "./forecast.ts";
 import { policyFor } from "./judge.ts";
-import { compareOrder } from "./order.ts";
-import { whyNot } from "./reasons.ts";
+import { limitsOf, reasonsNow } from "./quota.ts";
 import type { GpuSample, Mib, Millis } from "./sample.ts";
-import { type EngineState, hostPool, type LeaseRecord, type TicketHold, type TicketRecord } from "./state.ts";
-import type { LeaseView, Reason, ReasonCode, TicketId, TicketView } from "./types.ts";
+import { type EngineState, hostPool, type LeaseRecord, type TicketRecord } from "./state.ts";
+import type { LeaseView, Reason, ReasonCode, TenantView, TicketView } from "./types.ts";
 
 /** A copy of a lease for the outside. */
 export function leaseView(lease: LeaseRecord): LeaseView {
@@ -40,47 +41,31 @@ function publicState(lease: LeaseRecord): LeaseView["state"] {
   return lease.phase === "ended" ? "ended" : "draining";
 }
 
-/** A copy of a ticket for the outside, with its place and its reasons as they are now. */
+/** A copy of a ticket for the outside, with its place, its reasons and estimates as they are now. */
 export function ticketView(state: EngineState, ticket: TicketRecord, now: Millis): TicketView {
+  const eta = latestStartOf(state, ticket);
+  return {
+    ...ticketFacts(state, ticket, now),
+    ...(eta === undefined ? {} : { eta }),
+    ...expectedStartOf(state, ticket, now),
+  };
+}
+
+/** The same without estimates, which take longer to work out than all the rest. */
+export function ticketFacts(state: EngineState, ticket: TicketRecord, now: Millis): TicketView {
   return {
     id: ticket.id,
     requestId: ticket.requestId,
     workload: ticket.workload,
-    position: positionOf(state, ticket.id),
-    queueLength: state.queue.length,
+    position: state.line.positionOf(ticket, state.orderAt),
+    queueLength: state.line.size,
     submittedAt: ticket.submittedAt,
     waitedMs: now - ticket.submittedAt,
     reasons: reasonsOf(state, ticket, now),
     policy: policyFor(state, ticket.policy, "wait"),
     connected: ticket.connected,
-    overtaken: ticket.overtaken,
+    overtaken: state.line.overtakenOf(ticket),
     ...(ticket.deadline === undefined ? {} : { deadline: ticket.deadline }),
-  };
-}
-
-/** 1 is next; 0: it does not wait. Worked out for all at once, when the queue has changed since. */
-export function positionOf(state: EngineState, id: TicketId): number {
-  if (state.positions.version !== state.version) {
-    const byTicket = new Map<TicketId, number>();
-    for (const [i, t] of state.queue.entries()) byTicket.set(t.id, i + 1);
-    state.positions = { version: state.version, byTicket };
-  }
-  return state.positions.byTicket.get(id) ?? 0;
-}
-
-/** Holds that bind whoever comes at this place of the order. */
-export function bindingHolds(
-  state: EngineState,
-  place: { seq: number; workload: { priority: number } },
-): readonly TicketHold[] {
-  return state.holds.filter((h) => compareOrder(h.ticket, place) < 0);
-}
-
-export function contextOf(state: EngineState, ticket: TicketRecord, now: Millis): FitContext {
-  return {
-    now,
-    ageLimitMs: Math.min(ticket.pollIntervalMs, state.settings.maxSampleAgeMs),
-    holds: bindingHolds(state, ticket),
   };
 }
 
@@ -91,8 +76,7 @@ export function reasonsOf(state: EngineState, ticket: TicketRecord, now: Millis)
     reasons.push({ code: "BEHIND_IN_QUEUE", message: "its client is away; its place is kept for a while" });
   if (ticket.policyMessage !== "") reasons.push({ code: "POLICY", message: ticket.policyMessage });
   const ctx = contextOf(state, ticket, now);
-  if (placementFor(state, ticket.workload.requirements, ctx) === undefined)
-    reasons.push(...whyNot(state, ticket.workload.requirements, ctx));
+  reasons.push(...reasonsNow(state, ticket.workload, ctx));
   if (reasons.length === 0)
     reasons.push({ code: "POLICY", message: `policy ${policyFor(state, ticket.policy, "wait")} lets it wait` });
   return reasons;
@@ -183,4 +167,25 @@ export function hostAccount(state: EngineState, now: Millis): HostAccountView {
     ...(capacityMb === undefined ? {} : { capacityMb }),
     ...(availableMb === undefined ? {} : { availableMb }),
   };
+}
+
+/** Every tenant that waits, has leases or has a limit of its own, by name. */
+export function tenantViews(state: EngineState, now: Millis): readonly TenantView[] {
+  const names = new Set([...state.running.keys(), ...state.settings.tenantLimits.keys()]);
+  for (const ticket of state.tickets.values()) names.add(ticket.workload.tenant);
+  names.delete("*");
+  return [...names].sort().map((tenant) => {
+    const has = state.running.get(tenant);
+    const limits = limitsOf(state, tenant);
+    return {
+      tenant,
+      waiting: state.line.countOf(tenant),
+      gpus: has?.gpus ?? 0,
+      vramMb: has?.vramMb ?? 0,
+      usageMs: state.fairShare.usageOf(tenant, now),
+      ...(limits.gpus === undefined ? {} : { maxGpus: limits.gpus }),
+      ...(limits.vramMb === undefined ? {} : { maxVramMb: limits.vramMb }),
+      ...(limits.queued === undefined ? {} : { maxWaiting: limits.queued }),
+    };
+  });
 }

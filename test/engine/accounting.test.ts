@@ -319,6 +319,6 @@ describe("every knob changes a decision (A14)", () => {
     expect(wait("a")).toMatchObject({ type: "failure", failure: { reason: "TENANT_QUEUE_FULL" } });
     expect(wait("b").type).toBe("ticket");
     expect(wait("c")).toMatchObject({ type: "failure", failure: { reason: "QUEUE_FULL" } });
-    expect(bench.state.queue).toHaveLength(2);
+    expect(bench.state.line.size).toBe(2);
   });
 });

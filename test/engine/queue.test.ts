@@ -313,6 +313,6 @@ describe("explain", () => {
     });
     expect(ask(5000, 2)).toMatchObject({ fitsNow: false, largestNow: { vramMb: 3000, gpuCount: 2 } });
     expect(ask(11_000)).toMatchObject({ neverFits: true, position: 0 });
-    expect(bench.state.leases.size + bench.state.queue.length).toBe(0);
+    expect(bench.state.leases.size + bench.state.line.size).toBe(0);
   });
 });

@@ -1,11 +1,12 @@
+import { capacityOf } from "../../src/engine/books.ts";
+import { contextOf } from "../../src/engine/context.ts";
 import type { Effect } from "../../src/engine/events.ts";
 import { placementFor } from "../../src/engine/fit.ts";
-import { holdFor } from "../../src/engine/holds.ts";
-import { compareOrder } from "../../src/engine/order.ts";
+import { quotaReason } from "../../src/engine/quota.ts";
 import type { Millis } from "../../src/engine/sample.ts";
-import type { EngineState, TicketHold } from "../../src/engine/state.ts";
+import type { EngineState, TicketHold, TicketRecord } from "../../src/engine/state.ts";
 import type { LeaseView } from "../../src/engine/types.ts";
-import { contextOf, ticketView } from "../../src/engine/views.ts";
+import { reasonsOf, ticketView } from "../../src/engine/views.ts";
 import type { SimMachine, SimProcess } from "./machine.ts";
 
 /** What must hold after every step, each named after its promise. A broken one throws with what was seen. */
@@ -78,70 +79,136 @@ function oneLedger(state: EngineState): void {
   }
 }
 
-function queueIsSorted(state: EngineState): void {
-  for (let i = 1; i < state.queue.length; i++) {
-    const [a, b] = [state.queue[i - 1], state.queue[i]];
-    must("the queue is in order", a !== undefined && b !== undefined && compareOrder(a, b) < 0, { a: a?.id, b: b?.id });
-  }
-  must("every ticket is in the queue once", state.queue.length === state.tickets.size, {
-    queue: state.queue.length,
+/** The line is in order, and everybody's place is its place. */
+function queueIsInOrder(state: EngineState, queue: readonly TicketRecord[]): void {
+  must("every ticket is in the queue once", queue.length === state.tickets.size && new Set(queue).size === queue.length, {
+    queue: queue.length,
     tickets: state.tickets.size,
   });
+  for (const [i, ticket] of queue.entries()) {
+    const position = state.line.positionOf(ticket, state.orderAt);
+    must("its place is its place", position === i + 1, { id: ticket.id, position, at: i + 1 });
+    const next = queue[i + 1];
+    if (next === undefined) continue;
+    const inOrder = ticket.workload.priority >= next.workload.priority && state.line.precedes(ticket, next, state.orderAt);
+    must("the queue is in order", inOrder, { a: ticket.id, b: next.id });
+    const isFair =
+      ticket.workload.priority > next.workload.priority || ticket.workload.tenant !== next.workload.tenant || ticket.seq < next.seq;
+    must("a tenant's tickets keep their order", isFair, { a: ticket.id, b: next.id });
+  }
 }
 
 /** Every waiting ticket has a current reason; quiescence: none that waits by the queue's rules fits. */
-function everyWaitHasATrueReason(state: EngineState, now: Millis): void {
-  for (const ticket of state.queue) {
-    const view = ticketView(state, ticket, now);
-    must("every waiting ticket has a reason", view.reasons.length > 0, view.id);
-    must("its place is its place", state.queue[view.position - 1] === ticket, { id: view.id, position: view.position });
+function everyWaitHasATrueReason(state: EngineState, queue: readonly TicketRecord[], now: Millis): void {
+  for (const ticket of queue) {
+    const reasons = reasonsOf(state, ticket, now);
+    must("every waiting ticket has a reason", reasons.length > 0, ticket.id);
     if (!ticket.connected) continue;
-    const fits = placementFor(state, ticket.workload.requirements, contextOf(state, ticket, now)) !== undefined;
-    must("quiescence: no waiting ticket fits", !fits, { ticket: ticket.id, reasons: view.reasons });
-    for (const r of view.reasons) {
+    const fits =
+      quotaReason(state, ticket.workload) === undefined &&
+      placementFor(state, ticket.workload.requirements, contextOf(state, ticket, now)) !== undefined;
+    must("quiescence: no waiting ticket fits", !fits, { ticket: ticket.id, reasons });
+    must("who waits by the queue's rules is told what is missing", reasons[0]?.code !== "POLICY", { ticket: ticket.id, reasons });
+    for (const r of reasons) {
       if (r.code === "INSUFFICIENT_GPU_MEMORY" && r.availableMb !== undefined && r.neededMb !== undefined) {
         must("a reason is true", r.availableMb < r.neededMb, r);
       }
+      if (r.code === "HELD_FOR_EARLIER_TICKET" || r.code === "BEHIND_IN_QUEUE") {
+        const waits = (r.heldBy ?? []).every((id) => state.tickets.has(id) && id !== ticket.id);
+        must("what is held is held for somebody who waits", waits, r);
+      }
     }
+  }
+  const first = queue[0];
+  if (first !== undefined) everyEstimateIsAhead(state, first, now);
+}
+
+function everyEstimateIsAhead(state: EngineState, ticket: TicketRecord, now: Millis): void {
+  const { expectedStart, estimateBasis, eta } = ticketView(state, ticket, now);
+  must("an estimate says what it rests on", (expectedStart === undefined) === (estimateBasis === undefined), { estimateBasis });
+  must("nobody is expected to have started already", expectedStart === undefined || expectedStart >= now, { expectedStart, now });
+  must("an upper bound is a moment", eta === undefined || Number.isFinite(eta), { eta });
+}
+
+/** Limits hold for every lease that was not granted by the permissive policy. */
+function nobodyIsOverALimit(state: EngineState): void {
+  const has = new Map<string, { gpus: number; vramMb: number }>();
+  for (const lease of state.leases.values()) {
+    if (lease.phase !== "held") continue;
+    const { tenant } = lease.workload;
+    const before = has.get(tenant) ?? { gpus: 0, vramMb: 0 };
+    has.set(tenant, {
+      gpus: before.gpus + lease.gpus.length,
+      vramMb: before.vramMb + lease.gpus.reduce((sum, g) => sum + g.vramMb, 0),
+    });
+  }
+  for (const [tenant, sums] of has) {
+    const counted = state.running.get(tenant) ?? { gpus: 0, vramMb: 0 };
+    must("what a tenant has is counted", counted.gpus === sums.gpus && counted.vramMb === sums.vramMb, { tenant, counted, sums });
+    const limits = state.settings.tenantLimits.get(tenant);
+    must("nobody is over a limit", sums.gpus <= (limits?.gpus ?? Infinity) && sums.vramMb <= (limits?.vramMb ?? Infinity), {
+      tenant,
+      sums,
+      limits,
+    });
   }
 }
 
 export function afterEveryStep(state: EngineState, now: Millis): void {
+  const queue = [...state.line.inOrder(state.orderAt)];
   oneLedger(state);
-  queueIsSorted(state);
-  everyWaitHasATrueReason(state, now);
+  nobodyIsOverALimit(state);
+  queueIsInOrder(state, queue);
+  everyWaitHasATrueReason(state, queue, now);
 }
 
-/** What was held before the step, by rights: worked out anew, not read from what the engine keeps. */
-export function rightfulHolds(state: EngineState, now: Millis): TicketHold[] {
-  const holds: TicketHold[] = [];
-  for (const ticket of state.queue) {
-    if (!ticket.connected || ticket.overtaken < state.settings.maxOvertakes) continue;
-    const kept = ticket.heldPools;
-    const hold = holdFor(state, ticket, holds, now);
-    ticket.heldPools = kept;
-    if (hold !== undefined) holds.push(hold);
-  }
-  return holds;
+/** Tickets that have been overtaken as often as a ticket may be. */
+export function overtakenEnough(state: EngineState): ReadonlySet<TicketRecord> {
+  const { maxOvertakes } = state.settings;
+  const all = [...state.tickets.values()];
+  return new Set(all.filter((t) => t.connected && state.line.overtakenOf(t) >= maxOvertakes));
 }
 
-/** Bounded overtaking: nothing that comes later takes from what is held for a ticket that still waits. */
-export function boundedOvertaking(
-  state: EngineState,
-  before: readonly TicketHold[],
-  lease: LeaseView,
-  place: { seq: number; workload: { priority: number } },
-): void {
-  if (lease.policy === "permissive") return;
+/**
+ * Bounded overtaking: whoever comes later takes from what is held for a ticket only as far as the ticket still fits beside it and
+ * everybody who came since the hold began.
+ */
+export function boundedOvertaking(state: EngineState, before: ReadonlySet<TicketRecord>, lease: LeaseView, now: Millis): void {
   const record = state.leases.get(lease.id);
-  for (const hold of before) {
-    const waits = state.tickets.get(hold.ticket.id);
-    if (waits === undefined || !waits.connected || compareOrder(waits, place) > 0) continue;
-    // When what was held could not serve it any more, another GPU may be held by now.
-    if (waits.heldPools !== undefined && [...hold.pools].some((p) => !waits.heldPools?.has(p))) continue;
-    const took = record?.holdings.filter((h) => hold.pools.has(h.pool)).map((h) => h.pool) ?? [];
-    must("bounded overtaking: what is held is not taken", took.length === 0, { lease: lease.id, from: hold.ticket.id, took });
+  if (lease.policy === "permissive" || lease.overcommitted || record === undefined) return;
+  for (const hold of state.holds) {
+    if (!before.has(hold.ticket) || lease.token < hold.since) continue;
+    if (hold.ticket.workload.priority < lease.workload.priority) continue;
+    // Of one tenant, who came later is behind.
+    const isBehind = hold.ticket.workload.tenant === lease.workload.tenant && orderOf(hold.ticket.id) < orderOf(lease.id);
+    if (hold.ticket.workload.priority === lease.workload.priority && !isBehind) continue;
+    for (const key of hold.pools) if (record.holdings.some((h) => h.pool === key)) besideIsLeft(state, hold, key, lease, now);
   }
+}
+
+/** Ids of a schedule are numbered as they were submitted. */
+function orderOf(id: string): number {
+  return Number(id.replace(/^\D+/, ""));
+}
+
+function besideIsLeft(state: EngineState, hold: TicketHold, key: string, lease: LeaseView, now: Millis): void {
+  const pool = state.pools.get(key);
+  const capacity = pool === undefined ? undefined : capacityOf(state, pool);
+  if (pool === undefined || capacity === undefined || key === "host") return;
+  let since = 0;
+  for (const h of pool.holdings) {
+    const { token, phase } = h.lease;
+    // What an ended lease has not given back is part of foreign use.
+    if (phase !== "releasing" && token >= hold.since && token <= lease.token) since += Math.max(h.reservedMb, h.residentMb ?? 0);
+  }
+  const left = capacity - (pool.foreignMb ?? 0) - since - hold.ticket.workload.requirements.vramMb;
+  must("bounded overtaking: the ticket still fits beside those who came since", left >= 0, {
+    lease: lease.id,
+    ticket: hold.ticket.id,
+    key,
+    left,
+    now,
+  });
 }
 
 /** Tokens rise; all or nothing; no grant to a ticket that has ended. */

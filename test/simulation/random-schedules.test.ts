@@ -4,7 +4,7 @@ import { runSchedule, type ScheduleResult } from "./schedule.ts";
 
 const steps = 120;
 /** SLUICE_SCHEDULES=100000 for a long run; SLUICE_SEED=n to see one again. */
-const count = Number(process.env.SLUICE_SCHEDULES ?? 3_000);
+const count = Number(process.env.SLUICE_SCHEDULES ?? 10_000);
 const from = Number(process.env.SLUICE_SEED ?? 1);
 
 /** Seeds that once broke a promise, each with what it found. */

@@ -1,10 +1,10 @@
 import type { Effect, EngineEvent } from "../../src/engine/events.ts";
-import { defaultSettings } from "../../src/engine/settings.ts";
+import { defaultSettings, disciplines, type TenantLimits } from "../../src/engine/settings.ts";
 import { createState, type EngineState } from "../../src/engine/state.ts";
 import { step } from "../../src/engine/step.ts";
 import type { LeaseView, Requirements } from "../../src/engine/types.ts";
 import { builtInPolicies } from "../../src/policy/load.ts";
-import { afterEveryStep, boundedOvertaking, Grants, neverOverCapacity, rightfulHolds } from "./invariants.ts";
+import { afterEveryStep, boundedOvertaking, Grants, neverOverCapacity, overtakenEnough } from "./invariants.ts";
 import { SimMachine, type SimProcess } from "./machine.ts";
 import { Random } from "./random.ts";
 
@@ -30,7 +30,8 @@ class Schedule {
   readonly #grants = new Grants();
   readonly #leases = new Map<string, LeaseView>();
   readonly #processOf = new Map<string, SimProcess>();
-  readonly #places = new Map<string, { seq: number; workload: { priority: number } }>();
+  /** How many requests come with a duration; with all of them, starts are promised. */
+  readonly #saysHowLong: number;
   #now = 10_000;
   #ids = 0;
   #granted = 0;
@@ -40,6 +41,7 @@ class Schedule {
   constructor(seed: number) {
     const random = new Random(seed);
     this.#random = random;
+    this.#saysHowLong = random.pick([0, 0.5, 1]) ?? 0;
     // Without attribution, foreign growth is taken for a lease's own: an estimate, not a promise. There, foreign use is still.
     this.#machine = new SimMachine(random, random.chance(0.75));
     const settings = {
@@ -51,6 +53,11 @@ class Schedule {
       graceMs: 3_000,
       claimTimeoutMs: 2_000,
       maxQueue: 30,
+      discipline: random.pick(disciplines) ?? "backfill",
+      fairShareHalfLifeMs: random.pick([0, 10_000, 3_600_000]) ?? 0,
+      tenantLimits: new Map<string, TenantLimits>(
+        random.chance(0.3) ? [["a", random.pick([{ gpus: 2 }, { vramMb: 12_000 }, { gpus: 3, vramMb: 20_000 }]) ?? {}]] : [],
+      ),
     };
     this.#state = createState(settings, builtInPolicies(), random.pick(["", "queue", "safety"]) ?? "");
   }
@@ -76,7 +83,7 @@ class Schedule {
     else if (r < 0.9) this.#foreign();
     else if (r < 0.93) this.#client();
     else if (r < 0.95) this.#loseGpu();
-    else if (r < 0.96) this.#step({ type: "set-policy", policy: this.#random.pick(["", "queue", "safety"]) ?? "" });
+    else if (r < 0.96) this.#setPolicy();
     else this.#step({ type: "tick" });
   }
 
@@ -110,7 +117,6 @@ class Schedule {
     const random = this.#random;
     const priority = random.chance(0.2) ? random.whole(-2, 2) : 0;
     const id = `s${++this.#ids}`;
-    this.#places.set(id, { seq: this.#state.nextSeq, workload: { priority } });
     this.#step({
       type: "submit",
       id,
@@ -121,6 +127,7 @@ class Schedule {
         priority,
         labels: {},
         requirements: this.#requirements(),
+        ...(random.chance(this.#saysHowLong) ? { expectedDurationMs: random.whole(1, 20_000) } : {}),
       },
       requestId: random.chance(0.3) ? `r${random.whole(0, 8)}` : "",
       policy: random.pick(["safety", "queue", "queue"]) ?? "queue",
@@ -191,7 +198,7 @@ class Schedule {
   }
 
   #client(): void {
-    const ticket = this.#random.pick(this.#state.queue);
+    const ticket = this.#random.pick([...this.#state.tickets.values()]);
     const lease = this.#held();
     if (ticket !== undefined && this.#random.chance(0.7)) {
       this.#step(
@@ -202,27 +209,32 @@ class Schedule {
     }
   }
 
+  #setPolicy(): void {
+    const random = this.#random;
+    const policy = random.pick(["", "queue", "safety"]) ?? "";
+    const discipline = random.chance(0.5) ? random.pick(disciplines) : undefined;
+    this.#step({ type: "set-policy", policy, ...(discipline === undefined ? {} : { discipline }) });
+  }
+
   #loseGpu(): void {
     const gpu = this.#random.pick(this.#machine.gpus);
     if (gpu !== undefined) gpu.lost = !gpu.lost;
   }
 
   #step(event: EngineEvent): void {
-    const holds = rightfulHolds(this.#state, this.#now);
+    const overtaken = overtakenEnough(this.#state);
     const { effects } = step(this.#state, event, this.#now);
     this.#grants.note(effects, this.#state);
-    for (const e of effects) this.#check(e, event, holds);
+    for (const e of effects) this.#check(e, overtaken);
     afterEveryStep(this.#state, this.#now);
   }
 
-  #check(e: Effect, event: EngineEvent, holds: ReturnType<typeof rightfulHolds>): void {
+  #check(e: Effect, overtaken: ReturnType<typeof overtakenEnough>): void {
     if (e.type === "granted") {
       this.#granted++;
       this.#leases.set(e.lease.id, e.lease);
       neverOverCapacity(this.#state, e.lease, { machine: this.#machine, processOf: this.#processOf }, this.#now);
-      const place = this.#places.get(e.lease.id.slice("lease-".length));
-      // A pass may serve the very ticket that memory was held for; holds then change within the step.
-      if (place !== undefined && event.type === "submit") boundedOvertaking(this.#state, holds, e.lease, place);
+      boundedOvertaking(this.#state, overtaken, e.lease, this.#now);
     } else if (e.type === "refused") this.#refused++;
     else if (e.type === "timed-out") this.#timedOut++;
   }

@@ -1,0 +1,56 @@
+import { outlookOf, windowOf } from "./context.ts";
+import { sceneOf, type TicketTask } from "./outlook.ts";
+import { forecastStarts } from "./plan.ts";
+import { roomOf } from "./room.ts";
+import type { Millis } from "./sample.ts";
+import type { EngineState, TicketRecord } from "./state.ts";
+import type { EstimateBasis, TicketId } from "./types.ts";
+
+/** Forecasts are not made more often than this: they are estimates, and take longer to make than a decision. */
+const freshForMs: Millis = 1_000;
+
+export interface Forecast {
+  readonly madeAt: Millis;
+  readonly starts: ReadonlyMap<TicketId, Millis>;
+  readonly basis: EstimateBasis;
+}
+
+/**
+ * When a ticket is thought to start: the plan followed until it does. Nothing is said where nothing is known: no durations were
+ * given and too few were learned, or the ticket is too far back.
+ */
+export function expectedStartOf(
+  state: EngineState,
+  ticket: TicketRecord,
+  now: Millis,
+): { readonly expectedStart: Millis; readonly estimateBasis: EstimateBasis } | undefined {
+  if (state.discipline !== "backfill") return undefined;
+  const forecast = forecastAt(state, now);
+  const at = forecast?.starts.get(ticket.id);
+  return at === undefined || forecast === undefined ? undefined : { expectedStart: Math.max(now, at), estimateBasis: forecast.basis };
+}
+
+/** The latest start of a ticket, where that can be known: its start is kept and rests on what owners said. */
+export function latestStartOf(state: EngineState, ticket: TicketRecord): Millis | undefined {
+  const { kept } = state;
+  return kept?.ticket === ticket && kept.care === "bound" ? kept.startsAt : undefined;
+}
+
+function forecastAt(state: EngineState, now: Millis): Forecast | undefined {
+  const last = state.forecast;
+  if (last !== undefined && now - last.madeAt < freshForMs) return last;
+  state.forecast = make(state, now);
+  return state.forecast;
+}
+
+function make(state: EngineState, now: Millis): Forecast {
+  const scene = sceneOf(state, now);
+  const outlook = outlookOf(state, scene);
+  const tasks = windowOf(state, scene, roomOf(state, now), now);
+  const isDeclared = outlook.isExact && tasks.every((t) => t.boundMs !== Infinity);
+  const starts = new Map<TicketId, Millis>();
+  if (isDeclared || state.durations.isKnown) {
+    for (const [task, at] of forecastStarts(scene.timeline, tasks, outlook)) starts.set((task as TicketTask).ticket.id, now + at);
+  }
+  return { madeAt: now, starts, basis: isDeclared ? "declared" : "learned" };
+}

@@ -1,0 +1,51 @@
+import { type Care, endOf, type PlanTask } from "./plan.ts";
+import type { Millis } from "./sample.ts";
+import type { TicketRecord } from "./state.ts";
+import type { Reservation } from "./timeline.ts";
+import type { GpuUuid, Requirements } from "./types.ts";
+
+/** A start that is kept for the first waiting ticket, in the engine's own terms. Made anew by every pass that serves the queue. */
+export interface KeptStart {
+  readonly ticket: TicketRecord;
+  /** Of the engine's clock. */
+  readonly startsAt: Millis;
+  /** `bound`: it rests on what owners said, and later tickets must end in time by what theirs say: a promise. */
+  readonly care: Care;
+  readonly reservation: Reservation;
+  /** Position of each device on the timeline. */
+  readonly positions: ReadonlyMap<GpuUuid, number>;
+}
+
+/** True when work with these durations is over before the kept start. */
+export function endsInTime(kept: KeptStart, lasts: Pick<PlanTask, "likelyMs" | "cautiousMs" | "boundMs">, now: Millis): boolean {
+  return now + endOf(lasts, kept.care) <= kept.startsAt;
+}
+
+/** True when the ticket can still start then although other work runs on these GPUs for ever. */
+export function leavesRoom(kept: KeptStart, req: Requirements, gpus: readonly GpuUuid[]): boolean {
+  const positions: number[] = [];
+  for (const uuid of gpus) {
+    const at = kept.positions.get(uuid);
+    if (at !== undefined) positions.push(at);
+  }
+  // A GPU that was not usable when the start was kept takes nothing from it.
+  const task = { ...asTask(req), gpuCount: positions.length };
+  return kept.reservation.leavesRoom(task, positions);
+}
+
+function asTask(req: Requirements) {
+  return {
+    gpuCount: req.gpuCount,
+    vramMb: req.vramMb,
+    ramMb: req.ramMb,
+    exclusive: req.exclusive,
+    devices: undefined,
+    likelyMs: 0,
+  };
+}
+
+/** GPUs on which the ticket is thought to start. */
+export function keptGpus(kept: KeptStart): readonly GpuUuid[] {
+  const { expectedPools, machine } = kept.reservation;
+  return [...kept.positions].filter(([, at]) => expectedPools.has(machine.layout.poolOf[at] as number)).map(([uuid]) => uuid);
+}

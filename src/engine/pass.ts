@@ -1,0 +1,124 @@
+import { admit, refreshHolds, refusalNow, refuseTicket } from "./admit.ts";
+import { neverFits } from "./capacity.ts";
+import { contextOf, keptStart, outlookOf, servable, settleOnPools, windowOf } from "./context.ts";
+import type { Effect } from "./events.ts";
+import { judge, policyFor } from "./judge.ts";
+import { sceneOf, type TicketTask } from "./outlook.ts";
+import { plan } from "./plan.ts";
+import { quotaReason } from "./quota.ts";
+import { roomOf } from "./room.ts";
+import type { Millis } from "./sample.ts";
+import { noteServed } from "./served.ts";
+import { asksEach, type EngineState, type TicketRecord } from "./state.ts";
+import type { GpuUuid } from "./types.ts";
+
+/**
+ * Serves the queue: grants what its discipline lets start now, refuses what its policy refuses by now. One event, as many grants
+ * as fit. Afterwards no waiting ticket fits that is not kept back for a stated reason.
+ */
+export function servePass(state: EngineState, now: Millis, effects: Effect[]): void {
+  state.orderAt = now;
+  let granted: number;
+  do {
+    granted = state.nextToken;
+    passOnce(state, now, effects);
+    // Whoever was served was charged, so that another tenant's tickets may be first now.
+  } while (state.nextToken > granted && state.line.tenants > 1);
+  if (state.kept !== undefined) state.wakes.push({ at: state.kept.startsAt, kind: "kept-start", id: state.kept.ticket.id });
+  noteServed(state, now);
+}
+
+function passOnce(state: EngineState, now: Millis, effects: Effect[]): void {
+  state.kept = undefined;
+  if (state.line.size === 0) {
+    state.holds = [];
+    return;
+  }
+  refreshHolds(state, now);
+  if (state.askedEach > 0 || asksEach(state, state.policy)) {
+    askEach(state, now, effects);
+    return;
+  }
+  switch (state.discipline) {
+    case "strict-fifo":
+      inOrder(state, now, effects);
+      break;
+    case "backfill":
+      planned(state, now, effects);
+      sweep(state, now, effects);
+      break;
+    case "best-effort":
+      sweep(state, now, effects);
+      break;
+  }
+}
+
+/** A policy that goes by more than the fit is asked about every ticket. */
+function askEach(state: EngineState, now: Millis, effects: Effect[]): void {
+  for (const ticket of state.line.inOrder(state.orderAt)) if (ticket.connected) serve(state, ticket, now, effects);
+}
+
+function inOrder(state: EngineState, now: Millis, effects: Effect[]): void {
+  for (const ticket of state.line.inOrder(state.orderAt)) {
+    // Who is away or over a limit does not block the others.
+    if (!ticket.connected || quotaReason(state, ticket.workload) !== undefined) continue;
+    if (!serve(state, ticket, now, effects)) return;
+  }
+}
+
+/** Whoever fits, in order. */
+function sweep(state: EngineState, now: Millis, effects: Effect[]): void {
+  for (const ticket of servable(state, roomOf(state, now))) serve(state, ticket, now, effects);
+}
+
+/** Starts what the plan starts, and keeps the start that it keeps. */
+function planned(state: EngineState, now: Millis, effects: Effect[]): void {
+  const room = roomOf(state, now);
+  if (servable(state, room).next().done === true) return;
+  const scene = sceneOf(state, now);
+  const outlook = outlookOf(state, scene);
+  const [first, ...others] = windowOf(state, scene, room, now);
+  if (first === undefined) return;
+  const tasks = [settleOnPools(state, first, scene, outlook), ...others];
+  state.verdicts += tasks.length;
+  const { starts, reservation } = plan(scene.timeline, tasks, outlook);
+  const devicesOf = new Map(starts.map((s) => [(s.task as TicketTask).ticket, s.devices]));
+  // In order of service, so that nobody counts as overtaken by somebody who starts at the same moment.
+  for (const { ticket } of tasks) {
+    const devices = devicesOf.get(ticket);
+    if (devices === undefined) continue;
+    serve(
+      state,
+      ticket,
+      now,
+      effects,
+      devices.map((i) => scene.devices[i]?.uuid as GpuUuid),
+    );
+  }
+  if (reservation === undefined) return;
+  const { ticket } = reservation.task as TicketTask;
+  if (state.line.has(ticket)) state.kept = keptStart(ticket, scene, outlook, reservation, now);
+}
+
+/**
+ * Asks the policy about one waiting ticket and does what it says. True when the ticket has left the line.
+ * @param on the GPUs that were chosen for it; absent: where it fits best.
+ */
+function serve(state: EngineState, ticket: TicketRecord, now: Millis, effects: Effect[], on?: readonly GpuUuid[]): boolean {
+  const policy = policyFor(state, ticket.policy, "wait");
+  const { workload } = ticket;
+  const ctx = contextOf(state, ticket, now);
+  const request = { workload, mayWait: true, waitedMs: now - ticket.submittedAt };
+  const judgement = judge(state, policy, request, ctx, on);
+  if (judgement.verdict === "admit") {
+    admit(state, ticket, judgement, policy, now, effects, true);
+    return true;
+  }
+  if (judgement.verdict === "refuse") {
+    const refusal = neverFits(state, workload.requirements) ?? refusalNow(state, workload, ctx, judgement.message, policy);
+    refuseTicket(state, ticket, refusal, policy, effects);
+    return true;
+  }
+  ticket.policyMessage = judgement.message;
+  return false;
+}

@@ -1,0 +1,288 @@
+import type { Millis } from "./sample.ts";
+import { Reservation, type Task, type Timeline } from "./timeline.ts";
+
+/**
+ * Which of the tickets that fit now are to start, when that is a choice: started in one order they leave other room than in
+ * another. A few ways to choose are tried on a timeline, each is followed for some ends into the future, and the one after
+ * which tickets are thought to wait least is taken. Time is counted from now.
+ */
+
+/** A ticket, as a plan sees it. */
+export interface PlanTask extends Task {
+  readonly waitedMs: Millis;
+  /** Share of one GPU (or of the host memory that goes with one) that it takes, summed over its GPUs. */
+  readonly size: number;
+  /** It surely ends by then, as its owner says; Infinity: nobody said. */
+  readonly boundMs: Millis;
+  /** Most likely it ends by then. */
+  readonly cautiousMs: Millis;
+  /** It has been overtaken as often as a ticket may be. */
+  readonly isStrict: boolean;
+  /** Pools that were chosen for it before; it does not wander. */
+  readonly keptPools: ReadonlySet<number> | undefined;
+}
+
+export interface Outlook {
+  /** Every end of an occupant is known, so that a start can be promised. */
+  readonly isExact: boolean;
+  /** How long tickets have been waiting lately. Limits scale with it: fixed ones turn into arrival order under load. */
+  readonly usualWaitMs: Millis;
+}
+
+export interface PlannedStart {
+  readonly task: PlanTask;
+  readonly devices: readonly number[];
+}
+
+export interface Plan {
+  readonly starts: readonly PlannedStart[];
+  /** What is kept for the first that does not start. */
+  readonly reservation: Reservation | undefined;
+}
+
+/** The numbers of the plan; docs/how-it-decides.md says which job lists they were chosen on. */
+export const planConstants = {
+  /** The share of ends that an estimate is to cover: for what is likely, for what is most likely, and for what is left. */
+  likelyShare: 0.6,
+  cautiousShare: 0.75,
+  remainingShare: 0.4,
+  /** A long wait counts more than in proportion: wait + weight × wait² ÷ mean wait. */
+  longWaitWeight: 0.5,
+  /** Ends that a plan is followed through. */
+  horizon: 40,
+  /** By how much a usual wait raises a ticket's score, and how much its size counts. */
+  waitWeight: 1.5,
+  sizeExponent: 0.5,
+  /** The first ticket is served before all others once it has waited this long, in ms and in usual waits. */
+  oldAfterMs: 60_000,
+  oldAfterWaits: 2.5,
+  /** GPUs are kept for the first ticket once it has waited this long: one that needs several GPUs earlier. */
+  agedAfterMs: 120_000,
+  agedAfterWaits: 2.5,
+  agedAfterMsMany: 40_000,
+  agedAfterWaitsMany: 1,
+} as const;
+
+type Score = (task: PlanTask, now: Millis, outlook: Outlook) => number;
+
+/** Large ones first, and more so the longer they have waited: small ones find room anyway. */
+const largeFirst: Score = (task, now, outlook) =>
+  task.size ** planConstants.sizeExponent *
+  (1 + (planConstants.waitWeight * (task.waitedMs + now)) / Math.max(10_000, outlook.usualWaitMs));
+/** How long it takes with its wait, as a multiple of how long it runs (highest response ratio next). */
+const responseRatio: Score = (task, now) => (task.waitedMs + now + task.likelyMs) / Math.max(1, task.likelyMs);
+const shortFirst: Score = (task) => -task.likelyMs;
+
+interface Way {
+  /** Undefined: in order. */
+  readonly score: Score | undefined;
+  /** A start is kept for the first ticket that does not fit. */
+  readonly keeps: boolean;
+  /** The first ticket takes part in the contest instead of coming before it. */
+  readonly contest: boolean;
+}
+
+const inOrder: Way = { score: undefined, keeps: true, contest: false };
+/** With every end known: the start of the first ticket is kept in each. The first way is followed in the future of all. */
+const exactWays: readonly Way[] = [
+  { score: responseRatio, keeps: true, contest: false },
+  { score: largeFirst, keeps: true, contest: false },
+  { score: shortFirst, keeps: true, contest: false },
+  inOrder,
+];
+const estimatedWays: readonly Way[] = [{ score: largeFirst, keeps: false, contest: true }, inOrder];
+
+export function plan(timeline: Timeline, tasks: readonly PlanTask[], outlook: Outlook): Plan {
+  const ways = outlook.isExact ? exactWays : estimatedWays;
+  const tried = new Map<string, Try>();
+  for (const way of ways) {
+    const t = attempt(timeline, tasks, outlook, way);
+    const key = t.starts
+      .map((s) => tasks.indexOf(s.task))
+      .sort((a, b) => a - b)
+      .join();
+    if (!tried.has(key)) tried.set(key, t);
+  }
+  let best: Try | undefined;
+  if (tried.size > 1) {
+    const meanWait = Math.max(5_000, tasks.reduce((sum, t) => sum + t.waitedMs, 0) / tasks.length);
+    let least = Infinity;
+    for (const t of tried.values()) {
+      const cost = follow(t, outlook, ways[0] as Way, planConstants.longWaitWeight / meanWait, least);
+      if (cost < least) {
+        least = cost;
+        best = t;
+      }
+    }
+  }
+  best ??= tried.values().next().value as Try;
+  return { starts: best.starts, reservation: best.reservation };
+}
+
+interface Try {
+  readonly timeline: Timeline;
+  readonly left: PlanTask[];
+  readonly starts: PlannedStart[];
+  readonly reservation: Reservation | undefined;
+}
+
+function attempt(timeline: Timeline, tasks: readonly PlanTask[], outlook: Outlook, way: Way): Try {
+  const copy = timeline.clone();
+  const left = [...tasks];
+  const starts: PlannedStart[] = [];
+  const reservation = fill(copy, left, 0, outlook, way, (task, devices) => starts.push({ task, devices }));
+  return { timeline: copy, left, starts, reservation };
+}
+
+/** What the waits are thought to cost when it goes on like this. Stops early where it is more than `least`. */
+function follow(t: Try, outlook: Outlook, way: Way, weight: number, least: number): number {
+  const cost = (task: PlanTask, now: Millis): number => {
+    const wait = task.waitedMs + now;
+    return wait + weight * wait * wait;
+  };
+  let total = 0;
+  for (const s of t.starts) total += cost(s.task, 0);
+  const timeline = t.timeline.clone();
+  const left = [...t.left];
+  let now = 0;
+  for (let ends = 0; ends < planConstants.horizon && left.length > 0 && total < least; ends++) {
+    const at = timeline.advance();
+    if (at === undefined) break;
+    now = at;
+    fill(timeline, left, now, outlook, way, (task) => {
+      total += cost(task, now);
+    });
+  }
+  for (const task of left) total += cost(task, now);
+  return total;
+}
+
+/** Ends that a forecast looks ahead at most. */
+const forecastHorizon = 400;
+
+/** When each task is thought to start if it goes on as it is most often done. Those that are not reached are left out. */
+export function forecastStarts(
+  timeline: Timeline,
+  tasks: readonly PlanTask[],
+  outlook: Outlook,
+): ReadonlyMap<PlanTask, Millis> {
+  const way = (outlook.isExact ? exactWays : estimatedWays)[0] as Way;
+  const starts = new Map<PlanTask, Millis>();
+  const copy = timeline.clone();
+  const left = [...tasks];
+  let now: Millis | undefined = 0;
+  for (let ends = 0; now !== undefined && left.length > 0 && ends < forecastHorizon; ends++) {
+    const at: Millis = now;
+    fill(copy, left, at, outlook, way, (task) => starts.set(task, at));
+    now = copy.advance();
+  }
+  return starts;
+}
+
+/**
+ * Starts whatever the way starts at one moment, and takes it out of `left`. Answers what is kept for the first that does not
+ * start.
+ */
+export function fill(
+  timeline: Timeline,
+  left: PlanTask[],
+  now: Millis,
+  outlook: Outlook,
+  way: Way,
+  started: (task: PlanTask, devices: readonly number[]) => void,
+): Reservation | undefined {
+  const begin = (task: PlanTask, devices: readonly number[]): void => {
+    timeline.start(task, devices, now + task.likelyMs);
+    left.splice(left.indexOf(task), 1);
+    started(task, devices);
+  };
+  while (left[0] !== undefined && (!way.contest || comesFirst(left[0], now, outlook))) {
+    const devices = timeline.place(left[0]);
+    if (devices === undefined) break;
+    begin(left[0], devices);
+  }
+  const head = left[0];
+  if (head === undefined) return undefined;
+  const care = careFor(head, now, outlook);
+  const isKept = outlook.isExact || way.keeps || care !== "likely";
+  const reservation = isKept ? reserve(timeline, head, now, care) : undefined;
+  // Whoever does not fit now does not fit after others have started; and one that keeps a start is not in the contest.
+  const fitting = left.filter((task) => timeline.mayFit(task) && !(isKept && task === head));
+  for (const task of ranked(fitting, now, outlook, way.score)) {
+    let devices = timeline.place(task);
+    if (devices === undefined) continue;
+    if (reservation !== undefined && now + endOf(task, care) > reservation.startsAt) {
+      devices = besides(timeline, task, devices, reservation);
+      if (devices === undefined) continue;
+      reservation.admit(task, devices);
+    }
+    begin(task, devices);
+  }
+  return reservation;
+}
+
+function ranked(tasks: readonly PlanTask[], now: Millis, outlook: Outlook, score: Score | undefined): readonly PlanTask[] {
+  if (score === undefined || tasks.length < 2) return tasks;
+  const scored = tasks.map((task) => ({ task, score: score(task, now, outlook) }));
+  scored.sort((a, b) => b.score - a.score);
+  return scored.map((s) => s.task);
+}
+
+/** Devices on which other work may run past the start that is kept: where it fits best, else away from the kept ones. */
+export function besides(
+  timeline: Timeline,
+  task: Task,
+  devices: readonly number[],
+  reservation: Reservation,
+): readonly number[] | undefined {
+  if (reservation.leavesRoom(task, devices)) return devices;
+  const elsewhere = timeline.place(task, reservation.expectedPools);
+  return elsewhere !== undefined && reservation.leavesRoom(task, elsewhere) ? elsewhere : undefined;
+}
+
+/** How surely other work must be over in time: `bound`: its owner says so. `never`: it counts as if it ran for ever. */
+export type Care = "likely" | "cautious" | "bound" | "never";
+
+export function careFor(head: PlanTask, now: Millis, outlook: Outlook): Care {
+  if (outlook.isExact) return "bound";
+  if (head.isStrict) return "never";
+  return isAged(head, now, outlook) ? "cautious" : "likely";
+}
+
+export function endOf(task: Pick<PlanTask, "likelyMs" | "cautiousMs" | "boundMs">, care: Care): Millis {
+  switch (care) {
+    case "likely":
+      return task.likelyMs;
+    case "cautious":
+      return task.cautiousMs;
+    case "bound":
+      return task.boundMs;
+    case "never":
+      return Infinity;
+  }
+}
+
+/** With estimates, the GPUs that are kept for a ticket that has waited for long stay the same, or it would follow each guess. */
+export function reserve(timeline: Timeline, head: PlanTask, now: Millis, care: Care): Reservation | undefined {
+  const pools = care === "cautious" || care === "never" ? head.keptPools : undefined;
+  const kept = pools === undefined ? undefined : Reservation.earliest(timeline, head, now, pools);
+  return kept ?? Reservation.earliest(timeline, head, now);
+}
+
+function comesFirst(task: PlanTask, now: Millis, outlook: Outlook): boolean {
+  return (
+    task.isStrict ||
+    waitsFor(task, now, outlook, planConstants.oldAfterMs, planConstants.oldAfterWaits) ||
+    isAged(task, now, outlook)
+  );
+}
+
+function isAged(task: PlanTask, now: Millis, outlook: Outlook): boolean {
+  return task.gpuCount > 1
+    ? waitsFor(task, now, outlook, planConstants.agedAfterMsMany, planConstants.agedAfterWaitsMany)
+    : waitsFor(task, now, outlook, planConstants.agedAfterMs, planConstants.agedAfterWaits);
+}
+
+function waitsFor(task: PlanTask, now: Millis, outlook: Outlook, ms: Millis, waits: number): boolean {
+  return task.waitedMs + now > Math.max(ms, waits * outlook.usualWaitMs);
+}
