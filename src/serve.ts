@@ -15,9 +15,11 @@ import { executorAdmission } from "./gate/admission.ts";
 import { MonotonicClock } from "./gate/clock.ts";
 import { Gate } from "./gate/gate.ts";
 import { decisionLog } from "./house/decision-log.ts";
+import { DecisionRecorder } from "./house/decision-recorder.ts";
 import { engineSettings } from "./house/engine-settings.ts";
 import { figuresOf } from "./house/figures.ts";
 import { SystemMonitors } from "./house/monitors.ts";
+import { openRecord } from "./house/record-file.ts";
 import { ProcProcessTable } from "./monitor/process-table.ts";
 import { ProcessWatch } from "./monitor/process-watch.ts";
 import type { Log } from "./observe/log.ts";
@@ -48,20 +50,32 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
   const metrics = createMetrics();
   const { policies, policy } = await policiesOf(config, log);
   const state = createState(engineSettings(config, clock.now()), policies, policy);
+  const record = config.record === "" ? undefined : await openRecord(config.record, log);
+  record?.write({ type: "start", at: Math.round(clock.now()) });
+  const recorder = record === undefined ? undefined : new DecisionRecorder((line) => record.write(line), config.timeoutMs);
+  const logDecision = decisionLog(log, metrics, () => state.discipline);
   const processes = new ProcProcessTable();
   let watched: readonly string[] = [];
 
   const monitors = new SystemMonitors(config, { now: () => clock.now(), watchedTrees: () => watched, log }, processes);
   const watch = new ProcessWatch(processes, (process) => gate.step({ type: "process-exited", process }));
   const gate: Gate = new Gate(state, clock, {
-    decision: decisionLog(log, metrics),
+    decision(effect, now, event) {
+      logDecision(effect, now);
+      recorder?.decision(effect, now, event);
+    },
     watchProcesses(keys) {
       watched = keys;
       watch.set(keys);
     },
     refresh: () => monitors.sampler.refresh(),
   });
-  monitors.sampler.subscribe((sample) => gate.step({ type: "sample", sample }));
+  monitors.sampler.subscribe((sample) => {
+    gate.step({ type: "sample", sample });
+    if (recorder === undefined) return;
+    const { gpus, host } = gate.books();
+    recorder.measured(gpus, host, clock.now());
+  });
   metrics.collect(() => figuresOf(gate, monitors, clock.now()));
 
   const registry = new Registry(config.plugins);
@@ -114,6 +128,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
     gate.stop();
     watch.stop();
     await monitors.sampler.stop();
+    await record?.close();
   }
   return {
     doors,

@@ -13,11 +13,12 @@ const arrows: Record<string, readonly string[]> = {
   policy: ["engine"],
   monitor: ["engine"],
   executor: ["engine"],
+  replay: ["engine", "policy"],
   gate: ["engine", "executor"],
   api: ["engine", "gate", "executor", "monitor"],
   observe: [],
   transport: ["api", "engine", "observe"],
-  config: ["transport"],
+  config: ["engine", "transport"],
 };
 
 /** Rooms that may import the generated code. The others speak the engine's words. */

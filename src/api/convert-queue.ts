@@ -4,14 +4,17 @@ import {
   GpuAccountSchema,
   type HostAccount,
   HostAccountSchema,
+  type TenantAccount,
+  TenantAccountSchema,
   type Ticket,
   TicketSchema,
 } from "#gen/sluice/v1/scheduler_pb.js";
-import type { TicketView } from "../engine/types.ts";
+import type { TenantView, TicketView } from "../engine/types.ts";
 import type { GpuAccountView, HostAccountView } from "../engine/views.ts";
 import type { QueueView } from "../gate/gate.ts";
 import {
   durationToProto,
+  estimateToProto,
   leaseToProto,
   mbToProto,
   reasonCodeToProto,
@@ -27,6 +30,7 @@ export function queueToProto(view: QueueView) {
     leases: view.leases.map((l) => leaseToProto(l, {})),
     gpus: view.gpus.map(gpuAccountToProto),
     host: hostAccountToProto(view.host),
+    tenants: view.tenants.map(tenantToProto),
   };
 }
 
@@ -42,9 +46,24 @@ function ticketToProto(t: TicketView): Ticket {
     policy: t.policy,
     connected: t.connected,
     overtaken: t.overtaken,
+    ...estimateToProto(t),
   };
   if (t.deadline !== undefined) init.deadline = timestampToProto(t.deadline);
   return create(TicketSchema, init);
+}
+
+function tenantToProto(t: TenantView): TenantAccount {
+  const init: MessageInitShape<typeof TenantAccountSchema> = {
+    tenant: t.tenant,
+    waiting: t.waiting,
+    gpus: t.gpus,
+    vramMb: mbToProto(t.vramMb),
+    usage: durationToProto(t.usageMs),
+  };
+  if (t.maxGpus !== undefined) init.maxGpus = t.maxGpus;
+  if (t.maxVramMb !== undefined) init.maxVramMb = mbToProto(t.maxVramMb);
+  if (t.maxWaiting !== undefined) init.maxWaiting = t.maxWaiting;
+  return create(TenantAccountSchema, init);
 }
 
 function gpuAccountToProto(a: GpuAccountView): GpuAccount {

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema, type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import {
+  EstimateBasis as EstimateBasisProto,
   Hold as HoldProto,
   type Lease,
   LeaseEnd as LeaseEndProto,
@@ -18,7 +19,18 @@ import {
 } from "#gen/sluice/v1/types_pb.js";
 import type { FieldViolation } from "../engine/failure.ts";
 import type { Mib, Millis } from "../engine/sample.ts";
-import type { LargestFit, LeaseEnd, LeaseView, Reason, ReasonCode, Refusal, Requirements, Workload } from "../engine/types.ts";
+import type {
+  EstimateBasis,
+  LargestFit,
+  LeaseEnd,
+  LeaseView,
+  Reason,
+  ReasonCode,
+  Refusal,
+  Requirements,
+  TicketView,
+  Workload,
+} from "../engine/types.ts";
 import { duration, text, wholeNumber } from "./fields.ts";
 
 /** Proto ⇄ domain, nothing else. What comes in is checked field by field; what goes out is already true. */
@@ -31,6 +43,11 @@ const dayMs = 86_400_000;
 
 /** Longest duration that a caller may name: 366 days. */
 export const maxDurationMs = 366 * dayMs;
+
+/** The end of the year 9999, which is as far as a Timestamp goes. */
+const lastMoment: Millis = 253_402_300_799_999;
+/** As far as a Duration goes. */
+const longest: Millis = 315_576_000_000_000;
 
 const uuidForm = /^[A-Za-z0-9][A-Za-z0-9/:._-]{0,127}$/;
 
@@ -258,8 +275,32 @@ export function mbToProto(mb: Mib): number {
   return Math.min(0xffff_ffff, Math.max(0, Math.round(mb)));
 }
 
+const estimateBases: Record<EstimateBasis, EstimateBasisProto> = {
+  declared: EstimateBasisProto.DECLARED,
+  learned: EstimateBasisProto.LEARNED,
+};
+
+/** When a ticket starts, at the latest and probably. What is not known is left out, and so is what no calendar has. */
+export function estimateToProto(t: Pick<TicketView, "eta" | "expectedStart" | "estimateBasis">): {
+  readonly eta?: Timestamp;
+  readonly expectedStart?: Timestamp;
+  readonly estimateBasis?: EstimateBasisProto;
+} {
+  const { eta, expectedStart, estimateBasis } = t;
+  return {
+    ...(eta !== undefined && eta <= lastMoment ? { eta: timestampToProto(eta) } : {}),
+    ...(expectedStart !== undefined && expectedStart <= lastMoment
+      ? {
+          expectedStart: timestampToProto(expectedStart),
+          ...(estimateBasis === undefined ? {} : { estimateBasis: estimateBases[estimateBasis] }),
+        }
+      : {}),
+  };
+}
+
+/** The longest duration that can be written as JSON ends it: about 10,000 years. */
 export function durationToProto(ms: Millis): Duration {
-  const whole = Math.max(0, Math.round(ms));
+  const whole = Math.min(longest, Math.max(0, Math.round(ms)));
   return create(DurationSchema, { seconds: BigInt(Math.floor(whole / 1000)), nanos: (whole % 1000) * 1_000_000 });
 }
 

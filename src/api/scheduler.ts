@@ -3,6 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { SchedulerService, SystemMonitor as SystemMonitorProto } from "#gen/sluice/v1/scheduler_pb.js";
 import { Failure, type FieldViolation, invalidArgument } from "../engine/failure.ts";
 import type { ProcessKey } from "../engine/sample.ts";
+import type { Discipline } from "../engine/settings.ts";
 import type { LeaseView } from "../engine/types.ts";
 import { leaseEnv } from "../gate/lease-env.ts";
 import { largestToProto, leaseToProto, reasonToProto, refusalToProto, workloadFromProto } from "./convert.ts";
@@ -184,14 +185,20 @@ function administration(
 ): Pick<Scheduler, "getPolicy" | "setPolicy" | "registerSystemMonitor" | "listSystemMonitors"> {
   const { gate, monitors } = d;
   return {
-    getPolicy: () => ({ policy: gate.policy, available: [...gate.policies] }),
+    getPolicy: () => ({
+      policy: gate.policy,
+      available: [...gate.policies],
+      discipline: gate.discipline,
+      availableDisciplines: [...gate.disciplines],
+    }),
     setPolicy(request) {
       const violations: FieldViolation[] = [];
       const policy = policyName(d, request.policy, violations);
+      const discipline = disciplineFrom(d, request.discipline, violations);
       throwIfAny(violations);
-      const previous = gate.policy;
-      gate.act({ type: "set-policy", policy });
-      return { policy, previous };
+      const { policy: previous, discipline: previousDiscipline } = gate;
+      gate.act({ type: "set-policy", policy, ...(discipline === undefined ? {} : { discipline }) });
+      return { policy, previous, discipline: gate.discipline, previousDiscipline };
     },
     async registerSystemMonitor(request) {
       const violations: FieldViolation[] = [];
@@ -239,4 +246,13 @@ function policyName(d: SchedulerDependencies, value: string, violations: FieldVi
     violations.push({ field: "policy", description: `must be one of ${d.gate.policies.join(", ")} or empty` });
   }
   return name;
+}
+
+/** Undefined: it stays. */
+function disciplineFrom(d: SchedulerDependencies, value: string, violations: FieldViolation[]): Discipline | undefined {
+  const known = d.gate.disciplines.find((discipline) => discipline === value);
+  if (known === undefined && value !== "") {
+    violations.push({ field: "discipline", description: `must be one of ${d.gate.disciplines.join(", ")} or empty` });
+  }
+  return known;
 }

@@ -13,14 +13,15 @@ import { leaseEnv } from "../gate/lease-env.ts";
 import type { Mailbox } from "../gate/mailbox.ts";
 import {
   durationToProto,
+  estimateToProto,
   leaseToProto,
   maxDurationMs,
   reasonToProto,
   refusalToProto,
-  timestampToProto,
   workloadFromProto,
 } from "./convert.ts";
 import { duration, text } from "./fields.ts";
+import { isNews, type Standing, standingOf } from "./standing.ts";
 
 /** Longest and shortest time to live that a caller may ask for. */
 export const ttlLimits = { minMs: 1_000, maxMs: 86_400_000 };
@@ -102,19 +103,19 @@ async function* wait(s: SchedulerContext, ticketId: string, requestId: string, s
   const mailbox = gate.watchTicket(ticketId);
   let end: WaitEnd | undefined;
   try {
-    let told = "";
+    let told: Standing | undefined;
     for (;;) {
       const ticket = gate.ticket(ticketId);
       if (ticket !== undefined) {
-        const key = contentOf(ticket);
-        if (key !== told) {
-          told = key;
+        const standing = standingOf(ticket, gate.now());
+        if (told === undefined || isNews(told, standing)) {
+          told = standing;
           yield queued(ticket);
         }
       }
       const news = await mailbox.next(signal, heartbeatMs, settleMs);
       if (news === "closed") break;
-      if (news === "idle") told = "";
+      if (news === "idle") told = undefined;
     }
     end = mailbox.last;
   } finally {
@@ -182,11 +183,6 @@ async function* granted(
   }
 }
 
-/** Equal when there is nothing new to tell: the passing of time alone is not news. */
-function contentOf(ticket: TicketView): string {
-  return `${ticket.position}/${ticket.queueLength}/${JSON.stringify(ticket.reasons)}/${ticket.eta ?? ""}`;
-}
-
 function queued(ticket: TicketView): Message {
   return message(ticket.id, ticket.requestId, {
     case: "queued",
@@ -195,7 +191,7 @@ function queued(ticket: TicketView): Message {
       reasons: ticket.reasons.map(reasonToProto),
       waited: durationToProto(ticket.waitedMs),
       queueLength: ticket.queueLength,
-      ...(ticket.eta === undefined ? {} : { eta: timestampToProto(ticket.eta) }),
+      ...estimateToProto(ticket),
     },
   });
 }

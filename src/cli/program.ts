@@ -50,13 +50,22 @@ const entries: readonly Entry[] = [
     summary: "stop the resident worker of a plugin",
     load: async () => (await import("./evict.ts")).registerEvict,
   },
-  { name: "policy", summary: "show or set the policy", load: async () => (await import("./policy.ts")).registerPolicy },
+  {
+    name: "policy",
+    summary: "show or set the policy and the discipline",
+    load: async () => (await import("./policy.ts")).registerPolicy,
+  },
   {
     name: "monitor",
     summary: "show or choose what feeds decisions",
     load: async () => (await import("./monitor.ts")).registerMonitor,
   },
   { name: "plugins", summary: "the plugins", load: async () => (await import("./plugins.ts")).registerPlugins },
+  {
+    name: "replay",
+    summary: "try an order of the queue on a list of jobs, or on a record",
+    load: async () => (await import("./replay.ts")).registerReplay,
+  },
   {
     name: "doctor",
     summary: "check this machine, without a server",

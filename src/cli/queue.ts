@@ -3,63 +3,37 @@ import {
   type GpuAccount,
   ListQueueResponseSchema,
   SchedulerService,
-  type Ticket,
   type WatchQueueResponse,
   WatchQueueResponseSchema,
 } from "#gen/sluice/v1/scheduler_pb.js";
 import { addAddress, addressOf, withServer } from "./connection.ts";
-import { lasting, reasonsText } from "./describe-work.ts";
 import { exitCode } from "./exit-codes.ts";
 import { CliError, type CliIo } from "./io.ts";
 import { messageJson, printJson } from "./json.ts";
-import { known, orDash, table } from "./text.ts";
-
-/** The table of tickets. */
-export function ticketsTable(tickets: readonly Ticket[]): string {
-  return table(
-    [
-      { title: "PLACE", right: true, cell: (ticket) => String(ticket.position) },
-      { title: "TICKET", cell: (ticket) => ticket.id },
-      { title: "NAME", cell: (ticket) => orDash(ticket.workload?.name ?? "") },
-      { title: "TENANT", cell: (ticket) => orDash(ticket.workload?.tenant ?? "") },
-      { title: "PRIO", right: true, cell: (ticket) => String(ticket.workload?.priority ?? 0) },
-      { title: "GPUS", right: true, cell: (ticket) => String(gpusOf(ticket)) },
-      {
-        title: "VRAM MiB",
-        right: true,
-        cell: (ticket) => (gpusOf(ticket) === 0 ? "-" : String(ticket.workload?.resources?.minGpuVramMb ?? 0)),
-      },
-      { title: "RAM MiB", right: true, cell: (ticket) => String(ticket.workload?.resources?.minSystemRamMb ?? 0) },
-      { title: "WAITED", right: true, cell: (ticket) => lasting(ticket.age) },
-      { title: "POLICY", cell: (ticket) => `${orDash(ticket.policy)}${ticket.connected ? "" : " (away)"}` },
-      { title: "WHY", cell: (ticket) => orDash(reasonsText(ticket.reasons)) },
-    ],
-    tickets,
-  );
-}
+import { tenantsTable, ticketsTable } from "./queue-tables.ts";
+import { known } from "./text.ts";
 
 /** The state of the queue for people. */
-export function queueText(state: Pick<WatchQueueResponse, "tickets" | "leases" | "gpus">): string {
+export function queueText(state: Pick<WatchQueueResponse, "tickets" | "leases" | "gpus" | "tenants">): string {
   const waiting = state.tickets.length === 0 ? "Nobody waits.\n" : ticketsTable(state.tickets);
   const leases = state.leases.length === 1 ? "1 lease" : `${state.leases.length} leases`;
   const gpus = state.gpus.map((gpu: GpuAccount) => `; GPU ${gpu.index}: ${availableText(gpu)}`);
-  return `${waiting}${leases}${gpus.join("")}\n`;
+  // One tenant alone shares with nobody.
+  const tenants = state.tenants.length > 1 ? `\n${tenantsTable(state.tenants)}\n` : "";
+  return `${waiting}${tenants}${leases}${gpus.join("")}\n`;
 }
 
 function availableText(gpu: GpuAccount): string {
   return gpu.availableMb === undefined ? "not known" : `${gpu.availableMb} of ${known(gpu.totalMb)} MiB available`;
 }
 
-function gpusOf(ticket: Ticket): number {
-  const resources = ticket.workload?.resources;
-  return resources?.requiresGpu === true ? resources.gpuCount || 1 : 0;
-}
-
 /** `sluice queue` */
 export function registerQueue(program: Command, io: CliIo): void {
   addAddress(program.command("queue"))
     .summary("who waits, where and why")
-    .description("Lists every request that waits, in the order in which they will be considered.")
+    .description(
+      "Lists every request that waits, in the order in which they will be considered, and what each tenant has. ~ is when a request is thought to start, ≤ when it starts at the latest; USED is time of the whole machine, and older use counts less.",
+    )
     .option("--watch", "print the state again on every change, until stopped")
     .option("--json", "print JSON; with --watch one document a line")
     .action((options: { json?: boolean; watch?: boolean }, command: Command) =>

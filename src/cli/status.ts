@@ -52,11 +52,12 @@ export function statusText(status: ServerStatus): string {
       `${known(queue.host?.availableMb)} MiB available of ${known(queue.host?.totalMb)}, ${known(queue.host?.outstandingMb)} promised but not seen yet`,
     ],
   ];
+  if (status.policy.discipline !== "") lines.splice(2, 0, ["discipline", status.policy.discipline]);
   if (stats?.simulated === true) lines.unshift(["SIMULATED", "nothing here is real; the server runs with --simulate"]);
   if (stats === undefined) lines.push(["warning", "nothing has been measured yet"]);
   else if (stats.message !== "" && stats.message !== active?.message)
     lines.push([stats.degraded ? "warning" : "note", stats.message]);
-  const head = lines.map(([name, value]) => `${name.padEnd(10)}${clean(value)}\n`).join("");
+  const head = lines.map(([name, value]) => `${name.padEnd(12)}${clean(value)}\n`).join("");
   if (stats === undefined || stats.gpus.length === 0) return `${head}\nNo GPU is seen; \`sluice doctor\` says why.\n`;
   return `${head}\n${gpusTable(stats.gpus, queue.gpus)}`;
 }
@@ -65,7 +66,7 @@ export function statusText(status: ServerStatus): string {
 export function registerStatus(program: Command, io: CliIo): void {
   addAddress(program.command("status"))
     .summary("what the server sees, and how it is")
-    .description("Shows the policy, the monitor, the queue, the leases, the host and each GPU.")
+    .description("Shows the policy, the discipline, the monitor, the queue, the leases, the host and each GPU.")
     .option("--json", "print JSON")
     .action((options: { json?: boolean }, command: Command) => {
       const address = addressOf(command, io);

@@ -19,6 +19,18 @@ export function age(ms: number): string {
   return `${Math.floor(s / 86_400)}d${two(Math.floor((s % 86_400) / 3600))}h`;
 }
 
+/**
+ * A length of time that is not known exactly, in one unit: 40 s, 3 min, 2 h, 4 d.
+ * @param way how it is rounded to that unit: up for what must not be shorter.
+ */
+export function roughly(ms: number, way: (value: number) => number = Math.round): string {
+  const s = Math.max(0, ms / 1000);
+  if (way(s) < 60) return `${way(s)} s`;
+  if (way(s / 60) < 60) return `${way(s / 60)} min`;
+  if (way(s / 3600) < 48) return `${way(s / 3600)} h`;
+  return `${way(s / 86_400)} d`;
+}
+
 /** Columns that a text takes in a terminal. */
 export function width(text: string): number {
   let columns = 0;

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { type Command, InvalidArgumentError } from "commander";
 import { ResourceRequirementsSchema, type Workload, WorkloadSchema } from "#gen/sluice/v1/types_pb.js";
 import { exitCode } from "./exit-codes.ts";
@@ -14,6 +15,7 @@ export interface WorkloadOptions {
   readonly priority?: number;
   readonly tenant?: string;
   readonly name?: string;
+  readonly duration?: number;
 }
 
 /** Adds the options that describe a piece of work. */
@@ -26,7 +28,8 @@ export function addWorkloadOptions(command: Command): Command {
     .option("--exclusive", "share the GPUs with no other lease")
     .option("--priority <N>", "higher is served first, -1000 to 1000", integer)
     .option("--tenant <NAME>", "who is asking: a user, a team, a project")
-    .option("--name <NAME>", "a name to recognise it by in listings");
+    .option("--name <NAME>", "a name to recognise it by in listings")
+    .option("--duration <S>", "about how long it runs, in seconds; shortens waits and makes estimates better", seconds);
 }
 
 /**
@@ -43,6 +46,7 @@ export function workloadOf(options: WorkloadOptions, name: string): Workload {
     name: options.name ?? name,
     tenant: options.tenant ?? "",
     priority: options.priority ?? 0,
+    ...(options.duration === undefined ? {} : { expectedDuration: durationFromMs(options.duration * 1000) }),
     resources: create(ResourceRequirementsSchema, {
       requiresGpu,
       minGpuVramMb: options.vram ?? 0,

@@ -37,8 +37,9 @@ export function describeConfig(resolved: ResolvedConfig): readonly DescribedSett
 /** The value of a setting for people: with its unit, and in words where it is empty. */
 export function printValue(described: DescribedSetting): string {
   const { value, unit } = described;
-  if (Array.isArray(value)) return value.length === 0 ? "-" : value.join(", ");
-  if (value === "") return settingByName(described.name)?.defaultText ?? "-";
+  const setting = settingByName(described.name);
+  if (Array.isArray(value)) return value.length === 0 ? "-" : value.join(`${setting?.type.separator ?? ","} `);
+  if (value === "") return setting?.defaultText ?? "-";
   if (typeof value === "boolean") return value ? "yes" : "no";
   return unit === "" ? String(value) : `${value} ${unit}`;
 }

@@ -1,3 +1,5 @@
+import { type Discipline, defaultSettings, disciplines } from "../engine/settings.ts";
+import { type LimitsByTenant, tenantLimits } from "./tenant-limits.ts";
 import {
   duration,
   isAddress,
@@ -29,6 +31,8 @@ export interface ServeConfig {
   readonly plugins: readonly string[];
   readonly allowRegister: boolean;
   readonly state: string;
+  /** Where decisions are recorded for `sluice replay`; empty: nowhere. */
+  readonly record: string;
   readonly nvidiaSmi: string;
   /** Empty: the real machine. */
   readonly simulate: string;
@@ -42,7 +46,12 @@ export interface ServeConfig {
   readonly whenBlind: "refuse" | "allow";
   readonly maxQueue: number;
   readonly maxQueuePerTenant: number;
+  readonly tenantLimits: LimitsByTenant;
+  /** Who may be served while an earlier request waits. */
+  readonly discipline: Discipline;
   readonly maxOvertakes: number;
+  /** 0: what a tenant has used does not count. */
+  readonly fairShareHalfLifeMs: number;
   readonly leaseTtlMs: number;
   readonly graceTimeMs: number;
   readonly claimTimeoutMs: number;
@@ -144,6 +153,13 @@ export const settings: { readonly [K in keyof ServeConfig]: Setting<ServeConfig[
     help: "let clients add plugins; that lets them run programs",
   },
   state: { name: "state", type: state, default: ":memory:", help: "where leases and the queue are kept" },
+  record: {
+    name: "record",
+    type: text("FILE", "the path of a file", true),
+    default: "",
+    defaultText: "off",
+    help: "write every request and decision to this file, for sluice replay",
+  },
   nvidiaSmi: {
     name: "nvidiaSmi",
     type: text("PATH", "the name or path of a program"),
@@ -210,11 +226,29 @@ export const settings: { readonly [K in keyof ServeConfig]: Setting<ServeConfig[
     defaultText: "the same as --max-queue",
     help: "requests of one tenant that may wait at the same time",
   },
+  tenantLimits: {
+    name: "tenantLimit",
+    type: tenantLimits,
+    default: defaultSettings.tenantLimits,
+    help: "what one tenant may have at a time, NAME:gpus=2,vram=40000,queued=100, or some of these; NAME * is every other tenant; may be given more than once",
+  },
+  discipline: {
+    name: "discipline",
+    type: oneOf(...disciplines),
+    default: defaultSettings.discipline,
+    help: "who is served while an earlier request waits: nobody, whoever fits, or whoever fits and does not delay it",
+  },
   maxOvertakes: {
     name: "maxOvertakes",
     type: whole(0, 100_000),
-    default: 16,
+    default: defaultSettings.maxOvertakes,
     help: "how many later requests may be served before one that they delay",
+  },
+  fairShareHalfLifeMs: {
+    name: "fairShareHalfLife",
+    type: duration("h", 0.01, 87_600, "to serve tenants by arrival"),
+    default: defaultSettings.fairShareHalfLifeMs,
+    help: "how long until what a tenant has used counts half; 0: it does not count, tenants are served by arrival",
   },
   leaseTtlMs: {
     name: "leaseTtl",

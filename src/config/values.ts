@@ -16,6 +16,8 @@ export interface ValueType<T> {
   readonly unit: string;
   /** How the flag is used: with a value, with several, or alone. */
   readonly shape: "value" | "list" | "switch";
+  /** What is between several values in one text; a comma when not said. */
+  readonly separator?: string;
   /** `raw` is text (flags, environment), or whatever the JSON file holds. */
   parse(raw: unknown): Parsed<T>;
   /** The value as it would be typed in the unit of the setting. */
@@ -52,10 +54,15 @@ export function whole(min: number, max: number, argument = "N"): ValueType<numbe
   };
 }
 
+const units = {
+  ms: { factor: 1, words: "milliseconds" },
+  s: { factor: 1_000, words: "seconds" },
+  h: { factor: 3_600_000, words: "hours" },
+} as const;
+
 /** A duration that is typed in `unit` and kept in ms. */
-export function duration(unit: "s" | "ms", min: number, max: number, zero?: string): ValueType<number> {
-  const factor = unit === "s" ? 1000 : 1;
-  const words = unit === "s" ? "seconds" : "milliseconds";
+export function duration(unit: keyof typeof units, min: number, max: number, zero?: string): ValueType<number> {
+  const { factor, words } = units[unit];
   return {
     argument: unit.toUpperCase(),
     allowed: `a number of ${words} from ${min} to ${max}${zero === undefined ? "" : `, or 0 ${zero}`}`,
@@ -107,6 +114,7 @@ export const yesNo: ValueType<boolean> = {
   shape: "switch",
   parse: (raw) => {
     if (typeof raw === "boolean") return yes(raw);
+    if (typeof raw !== "string" && typeof raw !== "number") return no;
     const word = String(raw).toLowerCase();
     if (["yes", "true", "on", "1"].includes(word)) return yes(true);
     return ["no", "false", "off", "0"].includes(word) ? yes(false) : no;

@@ -2,11 +2,11 @@ import type { FitContext } from "./fit.ts";
 import { endsInTime, type KeptStart } from "./kept-start.ts";
 import type { Room } from "./least-needs.ts";
 import { lastsNow, type Scene, sceneOf, type TicketTask, taskOf } from "./outlook.ts";
-import { careFor, type Outlook, reserve } from "./plan.ts";
+import { careFor, type Outlook, type PlannedStart, reserve } from "./plan.ts";
 import { roomWithin } from "./quota.ts";
 import type { Millis } from "./sample.ts";
 import type { EngineState, TicketRecord } from "./state.ts";
-import type { Reservation } from "./timeline.ts";
+import { Reservation } from "./timeline.ts";
 import type { Workload } from "./types.ts";
 
 /** Somebody in the order of service: a ticket, or a request that is not in the line. */
@@ -35,7 +35,8 @@ export function contextOf(state: EngineState, asking: Asking, now: Millis): FitC
 /** The kept start that the request must leave room for: it comes later, and is not surely over by then. */
 function bindingStart(state: EngineState, asking: Asking, now: Millis): KeptStart | undefined {
   const { kept } = state;
-  if (kept === undefined || state.discipline !== "backfill" || !state.line.precedes(kept.ticket, asking, state.orderAt)) return undefined;
+  if (kept === undefined || state.discipline !== "backfill" || kept.ticket.seq === asking.seq) return undefined;
+  if (!kept.isChosen && !state.line.precedes(kept.ticket, asking, state.orderAt)) return undefined;
   return endsInTime(kept, lastsNow(state, asking.workload), now) ? undefined : kept;
 }
 
@@ -69,8 +70,12 @@ export function windowOf(state: EngineState, scene: Scene, room: Room, now: Mill
   return [...chosen].map((ticket) => taskOf(state, ticket, scene, now));
 }
 
-export function outlookOf(state: EngineState, scene: Scene): Outlook {
-  return { isExact: scene.isExact, usualWaitMs: state.usualWaitMs };
+/**
+ * Starts are promised to those who say how long they run, when everybody who runs has said it: an empty machine alone makes no
+ * promise, or without any durations it would be served in order whenever it is empty.
+ */
+export function outlookOf(state: EngineState, scene: Scene, first: TicketTask): Outlook {
+  return { isExact: scene.isExact && first.boundMs !== Infinity, usualWaitMs: state.usualWaitMs };
 }
 
 /**
@@ -83,11 +88,25 @@ export function keepStart(state: EngineState, now: Millis): void {
   const first = firstInLine(state);
   if (first === undefined) return;
   const scene = sceneOf(state, now);
-  const outlook = outlookOf(state, scene);
   const task = taskOf(state, first, scene, now);
+  const outlook = outlookOf(state, scene, task);
   const care = careFor(task, 0, outlook);
   const reservation = reserve(scene.timeline, task, 0, care);
   if (reservation !== undefined) state.kept = keptStart(first, scene, outlook, reservation, now);
+}
+
+/** The start of a ticket that was chosen, and waits only for memory that an ended lease is giving back. */
+export function chosenStart(chosen: PlannedStart, others: readonly PlannedStart[], scene: Scene, now: Millis): KeptStart {
+  const machine = scene.timeline.clone();
+  for (const { task, devices } of others) machine.start(task, devices, Infinity);
+  return {
+    ticket: (chosen.task as TicketTask).ticket,
+    startsAt: now,
+    care: "never",
+    isChosen: true,
+    reservation: new Reservation(chosen.task, 0, machine, chosen.devices),
+    positions: scene.positions,
+  };
 }
 
 export function keptStart(
@@ -101,6 +120,7 @@ export function keptStart(
     ticket,
     startsAt: now + reservation.startsAt,
     care: careFor(reservation.task as TicketTask, 0, outlook),
+    isChosen: false,
     reservation,
     positions: scene.positions,
   };

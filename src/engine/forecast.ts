@@ -1,6 +1,6 @@
 import { outlookOf, windowOf } from "./context.ts";
 import { sceneOf, type TicketTask } from "./outlook.ts";
-import { forecastStarts } from "./plan.ts";
+import { forecastStarts, reserve } from "./plan.ts";
 import { roomOf } from "./room.ts";
 import type { Millis } from "./sample.ts";
 import type { EngineState, TicketRecord } from "./state.ts";
@@ -12,6 +12,8 @@ const freshForMs: Millis = 1_000;
 export interface Forecast {
   readonly madeAt: Millis;
   readonly starts: ReadonlyMap<TicketId, Millis>;
+  /** What is promised to the first. */
+  readonly latest: { readonly ticketId: TicketId; readonly at: Millis } | undefined;
   readonly basis: EstimateBasis;
 }
 
@@ -27,13 +29,21 @@ export function expectedStartOf(
   if (state.discipline !== "backfill") return undefined;
   const forecast = forecastAt(state, now);
   const at = forecast?.starts.get(ticket.id);
-  return at === undefined || forecast === undefined ? undefined : { expectedStart: Math.max(now, at), estimateBasis: forecast.basis };
+  return at === undefined || forecast === undefined
+    ? undefined
+    : { expectedStart: Math.max(now, at), estimateBasis: forecast.basis };
 }
 
-/** The latest start of a ticket, where that can be known: its start is kept and rests on what owners said. */
-export function latestStartOf(state: EngineState, ticket: TicketRecord): Millis | undefined {
+/**
+ * The latest start of a ticket, where that can be known: it is the first, and rests on what owners said. Kept since the last pass,
+ * or, while nobody else fits, what the next pass would keep.
+ */
+export function latestStartOf(state: EngineState, ticket: TicketRecord, now: Millis): Millis | undefined {
   const { kept } = state;
-  return kept?.ticket === ticket && kept.care === "bound" ? kept.startsAt : undefined;
+  if (kept?.ticket === ticket && kept.care === "bound") return kept.startsAt;
+  if (state.discipline !== "backfill" || kept !== undefined) return undefined;
+  const latest = forecastAt(state, now)?.latest;
+  return latest?.ticketId === ticket.id ? latest.at : undefined;
 }
 
 function forecastAt(state: EngineState, now: Millis): Forecast | undefined {
@@ -45,12 +55,17 @@ function forecastAt(state: EngineState, now: Millis): Forecast | undefined {
 
 function make(state: EngineState, now: Millis): Forecast {
   const scene = sceneOf(state, now);
-  const outlook = outlookOf(state, scene);
   const tasks = windowOf(state, scene, roomOf(state, now), now);
-  const isDeclared = outlook.isExact && tasks.every((t) => t.boundMs !== Infinity);
   const starts = new Map<TicketId, Millis>();
-  if (isDeclared || state.durations.isKnown) {
-    for (const [task, at] of forecastStarts(scene.timeline, tasks, outlook)) starts.set((task as TicketTask).ticket.id, now + at);
+  const [first] = tasks;
+  let latest: Forecast["latest"];
+  const isDeclared = scene.isExact && tasks.every((t) => t.boundMs !== Infinity);
+  if (first !== undefined && (isDeclared || state.durations.isKnown)) {
+    const outlook = outlookOf(state, scene, first);
+    const earliest = outlook.isExact ? reserve(scene.timeline, first, 0, "bound") : undefined;
+    if (earliest !== undefined) latest = { ticketId: first.ticket.id, at: now + earliest.startsAt };
+    for (const [task, at] of forecastStarts(scene.timeline, tasks, outlook))
+      starts.set((task as TicketTask).ticket.id, now + at);
   }
-  return { madeAt: now, starts, basis: isDeclared ? "declared" : "learned" };
+  return { madeAt: now, starts, latest, basis: isDeclared ? "declared" : "learned" };
 }

@@ -29,6 +29,7 @@ export function judge(
   request: AllocationRequest,
   ctx: FitContext,
   on?: readonly GpuUuid[],
+  onlyThere = false,
 ): Judgement {
   state.verdicts++;
   const rule = state.rules.get(policy);
@@ -40,7 +41,7 @@ export function judge(
   const fits = (): boolean => {
     if (!known) {
       known = true;
-      if (quotaReason(state, request.workload) === undefined) placed = placementOn(state, req, ctx, on);
+      if (quotaReason(state, request.workload) === undefined) placed = placementOn(state, req, ctx, on, onlyThere);
     }
     return placed !== undefined;
   };
@@ -58,9 +59,10 @@ function placementOn(
   req: Requirements,
   ctx: FitContext,
   on: readonly GpuUuid[] | undefined,
+  onlyThere: boolean,
 ): Placement | undefined {
   const planned = on === undefined || on.length === 0 ? undefined : placementFor(state, { ...req, gpuUuids: on }, ctx);
-  return planned ?? placementFor(state, req, ctx);
+  return planned ?? (onlyThere && on !== undefined && on.length > 0 ? undefined : placementFor(state, req, ctx));
 }
 
 function normalise(answer: AllocationDecision | boolean): AllocationDecision {

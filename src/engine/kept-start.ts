@@ -11,13 +11,19 @@ export interface KeptStart {
   readonly startsAt: Millis;
   /** `bound`: it rests on what owners said, and later tickets must end in time by what theirs say: a promise. */
   readonly care: Care;
+  /** It was chosen to start and waits only for memory that an ended lease is giving back: nobody may take that meanwhile. */
+  readonly isChosen: boolean;
   readonly reservation: Reservation;
   /** Position of each device on the timeline. */
   readonly positions: ReadonlyMap<GpuUuid, number>;
 }
 
 /** True when work with these durations is over before the kept start. */
-export function endsInTime(kept: KeptStart, lasts: Pick<PlanTask, "likelyMs" | "cautiousMs" | "boundMs">, now: Millis): boolean {
+export function endsInTime(
+  kept: KeptStart,
+  lasts: Pick<PlanTask, "likelyMs" | "cautiousMs" | "boundMs">,
+  now: Millis,
+): boolean {
   return now + endOf(lasts, kept.care) <= kept.startsAt;
 }
 

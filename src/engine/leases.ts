@@ -14,7 +14,13 @@ const rememberedLeases = 1_000;
 const backShare = 0.75;
 
 /** Books a lease for a ticket or request. The caller has decided in the same step. */
-export function grant(state: EngineState, ticket: TicketRecord, judgement: Judgement, policy: string, now: Millis): LeaseRecord {
+export function grant(
+  state: EngineState,
+  ticket: TicketRecord,
+  judgement: Judgement,
+  policy: string,
+  now: Millis,
+): LeaseRecord {
   const { workload } = ticket;
   const holdings: Holding[] = [];
   const estimateMs = state.durations.estimateMs(ticket.kind);

@@ -18,6 +18,8 @@ export interface Scene {
   readonly ramMb: Mib;
   /** Every lease says when it ends. */
   readonly isExact: boolean;
+  /** A lease has ended whose memory is not seen to be free yet. */
+  readonly isSettling: boolean;
   readonly likelySpread: number;
   readonly cautiousSpread: number;
 }
@@ -30,10 +32,12 @@ export function sceneOf(state: EngineState, now: Millis): Scene {
   const locked = pools.map(() => 0);
   const occupants: Occupant[] = [];
   let isExact = true;
+  let isSettling = false;
   for (const lease of state.leases.values()) {
     const occupant = occupantOf(state, lease, indexOf, now);
     if (occupant === undefined) continue;
     if (occupant.isGuess) isExact = false;
+    if (lease.phase === "settling") isSettling = true;
     occupants.push(occupant);
     for (const pool of occupant.pools) {
       users[pool] = (users[pool] as number) + 1;
@@ -48,13 +52,20 @@ export function sceneOf(state: EngineState, now: Millis): Scene {
   });
   const total = layout.poolOf.reduce((sum, pool) => sum + (capacities[pool] ?? 0), 0);
   return {
-    timeline: new Timeline(layout, pools.map((key) => freeIn(state, key)), users, locked, occupants),
+    timeline: new Timeline(
+      layout,
+      pools.map((key) => freeIn(state, key)),
+      users,
+      locked,
+      occupants,
+    ),
     pools,
     devices,
     positions: new Map(devices.map((d, i) => [d.uuid, i])),
     gpuMb: devices.length === 0 ? 1 : Math.max(1, total / devices.length),
     ramMb: Math.max(1, (capacities[layout.host] ?? Infinity) / Math.max(1, devices.length)),
     isExact,
+    isSettling,
     likelySpread: state.durations.spread(planConstants.likelyShare),
     cautiousSpread: state.durations.spread(planConstants.cautiousShare),
   };

@@ -1,6 +1,6 @@
 import { admit, refreshHolds, refusalNow, refuseTicket } from "./admit.ts";
 import { neverFits } from "./capacity.ts";
-import { contextOf, keptStart, outlookOf, servable, settleOnPools, windowOf } from "./context.ts";
+import { chosenStart, contextOf, keptStart, outlookOf, servable, settleOnPools, windowOf } from "./context.ts";
 import type { Effect } from "./events.ts";
 import { judge, policyFor } from "./judge.ts";
 import { sceneOf, type TicketTask } from "./outlook.ts";
@@ -76,9 +76,11 @@ function planned(state: EngineState, now: Millis, effects: Effect[]): void {
   const room = roomOf(state, now);
   if (servable(state, room).next().done === true) return;
   const scene = sceneOf(state, now);
-  const outlook = outlookOf(state, scene);
+  // Who starts next is decided on what is about to be free too: else the little that is free now would be given away first.
+  if (scene.isSettling) scene.timeline.advance();
   const [first, ...others] = windowOf(state, scene, room, now);
   if (first === undefined) return;
+  const outlook = outlookOf(state, scene, first);
   const tasks = [settleOnPools(state, first, scene, outlook), ...others];
   state.verdicts += tasks.length;
   const { starts, reservation } = plan(scene.timeline, tasks, outlook);
@@ -87,13 +89,15 @@ function planned(state: EngineState, now: Millis, effects: Effect[]): void {
   for (const { ticket } of tasks) {
     const devices = devicesOf.get(ticket);
     if (devices === undefined) continue;
-    serve(
-      state,
-      ticket,
-      now,
-      effects,
-      devices.map((i) => scene.devices[i]?.uuid as GpuUuid),
-    );
+    const on = devices.map((i) => scene.devices[i]?.uuid as GpuUuid);
+    serve(state, ticket, now, effects, on, scene.isSettling);
+  }
+  const [pending, ...more] = starts.filter((s) => state.line.has((s.task as TicketTask).ticket));
+  if (scene.isSettling && pending !== undefined) {
+    const after = sceneOf(state, now);
+    after.timeline.advance();
+    state.kept = chosenStart(pending, more, after, now);
+    return;
   }
   if (reservation === undefined) return;
   const { ticket } = reservation.task as TicketTask;
@@ -103,13 +107,21 @@ function planned(state: EngineState, now: Millis, effects: Effect[]): void {
 /**
  * Asks the policy about one waiting ticket and does what it says. True when the ticket has left the line.
  * @param on the GPUs that were chosen for it; absent: where it fits best.
+ * @param onlyThere true: it waits for these GPUs rather than take others.
  */
-function serve(state: EngineState, ticket: TicketRecord, now: Millis, effects: Effect[], on?: readonly GpuUuid[]): boolean {
+function serve(
+  state: EngineState,
+  ticket: TicketRecord,
+  now: Millis,
+  effects: Effect[],
+  on?: readonly GpuUuid[],
+  onlyThere = false,
+): boolean {
   const policy = policyFor(state, ticket.policy, "wait");
   const { workload } = ticket;
   const ctx = contextOf(state, ticket, now);
   const request = { workload, mayWait: true, waitedMs: now - ticket.submittedAt };
-  const judgement = judge(state, policy, request, ctx, on);
+  const judgement = judge(state, policy, request, ctx, on, onlyThere);
   if (judgement.verdict === "admit") {
     admit(state, ticket, judgement, policy, now, effects, true);
     return true;

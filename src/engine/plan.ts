@@ -43,24 +43,24 @@ export interface Plan {
 /** The numbers of the plan; docs/how-it-decides.md says which job lists they were chosen on. */
 export const planConstants = {
   /** The share of ends that an estimate is to cover: for what is likely, for what is most likely, and for what is left. */
-  likelyShare: 0.6,
+  likelyShare: 0.5,
   cautiousShare: 0.75,
-  remainingShare: 0.4,
+  remainingShare: 0.5,
   /** A long wait counts more than in proportion: wait + weight × wait² ÷ mean wait. */
-  longWaitWeight: 0.5,
+  longWaitWeight: 1,
   /** Ends that a plan is followed through. */
   horizon: 40,
   /** By how much a usual wait raises a ticket's score, and how much its size counts. */
-  waitWeight: 1.5,
-  sizeExponent: 0.5,
+  waitWeight: 1,
+  sizeExponent: 1,
   /** The first ticket is served before all others once it has waited this long, in ms and in usual waits. */
-  oldAfterMs: 60_000,
-  oldAfterWaits: 2.5,
+  oldAfterMs: 120_000,
+  oldAfterWaits: 3,
   /** GPUs are kept for the first ticket once it has waited this long: one that needs several GPUs earlier. */
   agedAfterMs: 120_000,
-  agedAfterWaits: 2.5,
-  agedAfterMsMany: 40_000,
-  agedAfterWaitsMany: 1,
+  agedAfterWaits: 3,
+  agedAfterMsMany: 60_000,
+  agedAfterWaitsMany: 1.5,
 } as const;
 
 type Score = (task: PlanTask, now: Millis, outlook: Outlook) => number;

@@ -1,7 +1,7 @@
 import { capacityOf, poolKeyOf } from "./books.ts";
 import type { FitContext } from "./fit.ts";
-import { mib, whyNot } from "./reasons.ts";
 import type { Room } from "./least-needs.ts";
+import { mib, whyNot } from "./reasons.ts";
 import type { Mib } from "./sample.ts";
 import type { TenantLimits } from "./settings.ts";
 import { type EngineState, hostPool, type LeaseRecord } from "./state.ts";
@@ -22,7 +22,22 @@ export function queueLimitOf(state: EngineState, tenant: string): number {
 export function quotaReason(state: EngineState, workload: Workload): Reason | undefined {
   const limits = limitsOf(state, workload.tenant);
   const has = state.running.get(workload.tenant) ?? { gpus: 0, vramMb: 0 };
-  return exceeded(limits, has, workload, `has`);
+  const needs = needsOf(workload);
+  const who = `tenant ${workload.tenant}`;
+  if (limits.gpus !== undefined && needs.gpus > 0 && has.gpus + needs.gpus > limits.gpus) {
+    const message = `${who} has ${has.gpus} of the ${limits.gpus} GPUs that it is limited to, and this needs ${needs.gpus}`;
+    return { code: "QUOTA", message };
+  }
+  if (limits.vramMb !== undefined && needs.vramMb > 0 && has.vramMb + needs.vramMb > limits.vramMb) {
+    const message = `${who} has ${mib(has.vramMb)} of the ${mib(limits.vramMb)} of GPU memory that it is limited to, and this needs ${mib(needs.vramMb)}`;
+    return {
+      code: "QUOTA",
+      message,
+      neededMb: needs.vramMb,
+      availableMb: Math.max(0, limits.vramMb - has.vramMb),
+    };
+  }
+  return undefined;
 }
 
 /** Every reason why a request is not granted now: limits of its tenant, and what does not fit. */
@@ -32,29 +47,24 @@ export function reasonsNow(state: EngineState, workload: Workload, ctx: FitConte
   return quota === undefined ? reasons : [quota, ...reasons];
 }
 
-/** Why the tenant may never have this, even with nothing else. */
+/** Why the tenant may never have this, whatever else it has. */
 export function quotaNever(state: EngineState, workload: Workload): Reason | undefined {
-  return exceeded(limitsOf(state, workload.tenant), { gpus: 0, vramMb: 0 }, workload, "may have no more than that, and has");
-}
-
-function exceeded(
-  limits: TenantLimits,
-  has: { readonly gpus: number; readonly vramMb: Mib },
-  workload: Workload,
-  verb: string,
-): Reason | undefined {
-  const req = workload.requirements;
-  const who = `tenant ${workload.tenant}`;
-  if (limits.gpus !== undefined && req.gpuCount > 0 && has.gpus + req.gpuCount > limits.gpus) {
-    const message = `${who} ${verb} ${has.gpus} of the ${limits.gpus} GPUs that it is limited to, and this needs ${req.gpuCount}`;
-    return { code: "QUOTA", message };
+  const limits = limitsOf(state, workload.tenant);
+  const needs = needsOf(workload);
+  const who = `tenant ${workload.tenant} is limited to`;
+  if (limits.gpus !== undefined && needs.gpus > limits.gpus) {
+    return { code: "QUOTA", message: `${who} ${limits.gpus} GPUs, and this alone needs ${needs.gpus}` };
   }
-  const vramMb = req.gpuCount * req.vramMb;
-  if (limits.vramMb !== undefined && vramMb > 0 && has.vramMb + vramMb > limits.vramMb) {
-    const message = `${who} ${verb} ${mib(has.vramMb)} of the ${mib(limits.vramMb)} of GPU memory that it is limited to, and this needs ${mib(vramMb)}`;
-    return { code: "QUOTA", message, neededMb: vramMb, availableMb: Math.max(0, limits.vramMb - has.vramMb) };
+  if (limits.vramMb !== undefined && needs.vramMb > limits.vramMb) {
+    const message = `${who} ${mib(limits.vramMb)} of GPU memory, and this alone needs ${mib(needs.vramMb)}`;
+    return { code: "QUOTA", message, neededMb: needs.vramMb, availableMb: limits.vramMb };
   }
   return undefined;
+}
+
+function needsOf(workload: Workload): { readonly gpus: number; readonly vramMb: Mib } {
+  const req = workload.requirements;
+  return { gpus: req.gpuCount, vramMb: req.gpuCount * req.vramMb };
 }
 
 /** What a tenant's limits leave of the room that there is; undefined: all of it. */

@@ -43,12 +43,16 @@ function keptBack(state: EngineState, req: Requirements, ctx: FitContext, reason
     return;
   }
   if (kept === undefined || placementFor(state, req, ctx) !== undefined) return;
-  const start = `the start of ${kept.ticket.id}`;
-  const when = kept.startsAt <= ctx.now ? "at once" : `in ${seconds(kept.startsAt - ctx.now)}`;
+  if (kept.isChosen) {
+    const message = `it fits, but ${kept.ticket.id} is to start here as soon as memory of a lease that has ended is seen to be free`;
+    reasons.push({ code: "WAITING_FOR_RELEASE", message, heldBy: [kept.ticket.id] });
+    return;
+  }
+  // No time in the text: it would change all the while, and be told again each time.
   const message =
     kept.care === "bound"
-      ? `it fits, but may run for longer than until ${start} ${when}, and would delay it`
-      : `it fits, but would probably delay ${start}, which is expected ${when}`;
+      ? `it fits, but may still run at the start that is promised to ${kept.ticket.id}, and would delay it`
+      : `it fits, but would probably still run when ${kept.ticket.id} can start, and would delay it`;
   reasons.push({ code: "HELD_FOR_EARLIER_TICKET", message, heldBy: [kept.ticket.id] });
 }
 

@@ -1,9 +1,9 @@
 import type { AdmissionRule } from "./admission-rule.ts";
-import type { GpuSample, MachineSample, Mib, Millis, ProcessKey } from "./sample.ts";
 import { Durations } from "./durations.ts";
 import { FairShare } from "./fair-share.ts";
 import type { Forecast } from "./forecast.ts";
 import type { KeptStart } from "./kept-start.ts";
+import type { GpuSample, MachineSample, Mib, Millis, ProcessKey } from "./sample.ts";
 import type { Served } from "./served.ts";
 import type { Discipline, EngineSettings } from "./settings.ts";
 import type { GpuUuid, Hold, LeasedGpu, LeaseEnd, LeaseId, TicketId, Workload } from "./types.ts";

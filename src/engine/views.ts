@@ -43,11 +43,13 @@ function publicState(lease: LeaseRecord): LeaseView["state"] {
 
 /** A copy of a ticket for the outside, with its place, its reasons and estimates as they are now. */
 export function ticketView(state: EngineState, ticket: TicketRecord, now: Millis): TicketView {
-  const eta = latestStartOf(state, ticket);
+  const eta = latestStartOf(state, ticket, now);
+  const expected = expectedStartOf(state, ticket, now);
   return {
     ...ticketFacts(state, ticket, now),
     ...(eta === undefined ? {} : { eta }),
-    ...expectedStartOf(state, ticket, now),
+    // Made at different moments, they could differ by a little.
+    ...(expected === undefined ? {} : { ...expected, expectedStart: Math.min(expected.expectedStart, eta ?? Infinity) }),
   };
 }
 
@@ -171,9 +173,9 @@ export function hostAccount(state: EngineState, now: Millis): HostAccountView {
 
 /** Every tenant that waits, has leases or has a limit of its own, by name. */
 export function tenantViews(state: EngineState, now: Millis): readonly TenantView[] {
-  const names = new Set([...state.running.keys(), ...state.settings.tenantLimits.keys()]);
+  const names = new Set([...state.settings.tenantLimits.keys()].filter((name) => name !== "*"));
   for (const ticket of state.tickets.values()) names.add(ticket.workload.tenant);
-  names.delete("*");
+  for (const lease of state.leases.values()) names.add(lease.workload.tenant);
   return [...names].sort().map((tenant) => {
     const has = state.running.get(tenant);
     const limits = limitsOf(state, tenant);

@@ -3,7 +3,14 @@ import type { Millis } from "./sample.ts";
 /** What is due at a moment. `check` finds out whether it is still meant: most entries are outdated by renewals. */
 export interface Wake {
   readonly at: Millis;
-  readonly kind: "ticket-deadline" | "ticket-grace" | "kept-start" | "lease-expiry" | "lease-claim" | "lease-charge" | "lease-drained";
+  readonly kind:
+    | "ticket-deadline"
+    | "ticket-grace"
+    | "kept-start"
+    | "lease-expiry"
+    | "lease-claim"
+    | "lease-charge"
+    | "lease-drained";
   readonly id: string;
 }
 

@@ -3,10 +3,29 @@ import type { Effect, EngineEvent, Outcome, Submit } from "../engine/events.ts";
 import { type Explanation, explain } from "../engine/explain.ts";
 import { Failure } from "../engine/failure.ts";
 import type { Millis, ProcessKey } from "../engine/sample.ts";
+import { type Discipline, disciplines } from "../engine/settings.ts";
 import type { EngineState } from "../engine/state.ts";
 import { nextWake, step } from "../engine/step.ts";
-import type { LeaseEnd, LeaseId, LeaseView, Reason, Refusal, TicketId, TicketView, Workload } from "../engine/types.ts";
-import { type GpuAccountView, gpuAccounts, type HostAccountView, hostAccount, leaseView, ticketView } from "../engine/views.ts";
+import type {
+  LeaseEnd,
+  LeaseId,
+  LeaseView,
+  Reason,
+  Refusal,
+  TenantView,
+  TicketId,
+  TicketView,
+  Workload,
+} from "../engine/types.ts";
+import {
+  type GpuAccountView,
+  gpuAccounts,
+  type HostAccountView,
+  hostAccount,
+  leaseView,
+  tenantViews,
+  ticketView,
+} from "../engine/views.ts";
 import type { Clock } from "./clock.ts";
 import { Mailbox } from "./mailbox.ts";
 
@@ -19,8 +38,8 @@ export type WaitEnd =
 
 /** The world around the gate: what it makes happen outside. */
 export interface GateWorld {
-  /** Tells of every decision: granted, refused, timed out, ended. */
-  decision(effect: Effect, now: Millis): void;
+  /** Tells of every decision: granted, refused, timed out, ended; `event` is what it came from. */
+  decision(effect: Effect, now: Millis, event: EngineEvent): void;
   /** The attached processes; their ends come back as events. */
   watchProcesses(processes: readonly ProcessKey[]): void;
   /** Measures again soon. */
@@ -32,6 +51,7 @@ export interface QueueView {
   readonly leases: readonly LeaseView[];
   readonly gpus: readonly GpuAccountView[];
   readonly host: HostAccountView;
+  readonly tenants: readonly TenantView[];
 }
 
 /**
@@ -62,7 +82,7 @@ export class Gate {
   step(event: EngineEvent): Outcome {
     const now = this.#clock.now();
     const outcome = step(this.#state, event, now);
-    for (const effect of outcome.effects) this.#tell(effect, now);
+    for (const effect of outcome.effects) this.#tell(effect, now, event);
     this.#schedule(now);
     return outcome;
   }
@@ -130,7 +150,8 @@ export class Gate {
 
   queue(): QueueView {
     const now = this.#clock.now();
-    return { tickets: this.#state.queue.map((t) => ticketView(this.#state, t, now)), leases: this.leases(), ...this.books() };
+    const tickets = [...this.#state.line.inOrder(this.#state.orderAt)].map((t) => ticketView(this.#state, t, now));
+    return { tickets, leases: this.leases(), ...this.books(), tenants: tenantViews(this.#state, now) };
   }
 
   /** The books of every GPU and of the host. */
@@ -162,8 +183,17 @@ export class Gate {
     return [...this.#state.rules.keys()];
   }
 
+  /** Who may be served now while an earlier ticket waits. */
+  get discipline(): Discipline {
+    return this.#state.discipline;
+  }
+
+  get disciplines(): readonly Discipline[] {
+    return disciplines;
+  }
+
   get counts(): { readonly waiting: number; readonly leases: number } {
-    return { waiting: this.#state.queue.length, leases: this.#state.leases.size };
+    return { waiting: this.#state.line.size, leases: this.#state.leases.size };
   }
 
   /** Refuses what comes and ends whoever waits or watches; leases stay as they are. */
@@ -180,32 +210,32 @@ export class Gate {
     clearTimeout(this.#timer);
   }
 
-  #tell(effect: Effect, now: Millis): void {
+  #tell(effect: Effect, now: Millis, event: EngineEvent): void {
     switch (effect.type) {
       case "granted":
-        this.#world.decision(effect, now);
+        this.#world.decision(effect, now, event);
         if (effect.ticketId !== undefined) this.#close(effect.ticketId, { type: "granted", lease: effect.lease });
         break;
       case "refused":
-        this.#world.decision(effect, now);
+        this.#world.decision(effect, now, event);
         if (effect.ticketId !== undefined) this.#close(effect.ticketId, { type: "refused", refusal: effect.refusal });
         break;
       case "timed-out":
-        this.#world.decision(effect, now);
+        this.#world.decision(effect, now, event);
         this.#close(effect.ticketId, { type: "timed-out", waitedMs: effect.waitedMs, reasons: effect.reasons });
         break;
       case "withdrawn":
-        this.#world.decision(effect, now);
+        this.#world.decision(effect, now, event);
         this.#close(effect.ticketId, { type: "failed", failure: effect.failure });
         break;
       case "queued":
-        this.#world.decision(effect, now);
+        this.#world.decision(effect, now, event);
         break;
       case "renewed":
         for (const mailbox of this.#leaseWatchers.get(effect.leaseId) ?? []) mailbox.poke();
         break;
       case "lease-ended":
-        this.#world.decision(effect, now);
+        this.#world.decision(effect, now, event);
         for (const mailbox of this.#leaseWatchers.get(effect.lease.id) ?? []) mailbox.close(effect.why);
         break;
       case "watch-processes":
@@ -232,7 +262,7 @@ export class Gate {
   #schedule(now: Millis): void {
     if (this.#stopped) return;
     const due = nextWake(this.#state) ?? Infinity;
-    const poll = this.#state.queue.length > 0 ? now + this.#state.settings.defaultPollIntervalMs : Infinity;
+    const poll = this.#state.line.size > 0 ? now + this.#state.settings.defaultPollIntervalMs : Infinity;
     const at = Math.min(due, poll);
     clearTimeout(this.#timer);
     if (at === Infinity) return;

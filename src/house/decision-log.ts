@@ -1,11 +1,15 @@
 import type { Effect } from "../engine/events.ts";
 import type { Millis } from "../engine/sample.ts";
+import type { Discipline } from "../engine/settings.ts";
 import type { LeaseView, Reason, Workload } from "../engine/types.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 
-/** Writes every decision as one structured line, and counts it. */
-export function decisionLog(log: Log, metrics: Metrics): (effect: Effect, now: Millis) => void {
+/**
+ * Writes every decision as one structured line, and counts it.
+ * @param discipline who may be served at the moment while an earlier ticket waits.
+ */
+export function decisionLog(log: Log, metrics: Metrics, discipline: () => Discipline): (effect: Effect, now: Millis) => void {
   return (effect, now) => {
     const at = Math.round(now);
     switch (effect.type) {
@@ -29,6 +33,7 @@ export function decisionLog(log: Log, metrics: Metrics): (effect: Effect, now: M
             at,
             ...(effect.ticketId === undefined ? {} : { ticket: effect.ticketId }),
             waitedMs: Math.round(effect.waitedMs),
+            discipline: discipline(),
             ...leaseFields(effect.lease),
             ...workloadFields(effect.lease.workload),
           },

@@ -67,11 +67,13 @@ function messageOf(error: unknown): string {
  */
 class GuardedPolicy implements ResourceScheduler {
   readonly name: string;
+  readonly waitsForFit: boolean;
   readonly #policy: ResourceScheduler;
   readonly #onFault: PolicyFault;
 
   constructor(name: string, policy: ResourceScheduler, onFault: PolicyFault) {
     this.name = name;
+    this.waitsForFit = policy.waitsForFit === true;
     this.#policy = policy;
     this.#onFault = onFault;
   }

@@ -18,9 +18,12 @@ const measuredAfterMs: Millis = 0.001;
  * truth is known. Whoever is admitted takes its memory min(5 s, half its duration) later and gives it back at once when it
  * ends. The engine hears of memory only by measurements, one after everything that changed it and whenever the last is old.
  */
-export function replay(book: Workbook, options: ReplayOptions): ReplayResult {
-  return new World(book, options).run();
+export function replay(book: Workbook, options: ReplayOptions, watch: Watch = () => {}): ReplayResult {
+  return new World(book, options, watch).run();
 }
+
+/** Sees the engine after every step. */
+export type Watch = (state: EngineState, now: Millis) => void;
 
 type Happening =
   | { readonly kind: "foreign"; readonly gpuIndex: number; readonly usedMb: Mib }
@@ -41,13 +44,15 @@ class World {
   readonly #agenda = new Agenda<Happening>();
   readonly #tally: Tally;
   readonly #options: ReplayOptions;
+  readonly #watch: Watch;
   readonly #jobs = new Map<string, ReplayJob>();
   readonly #running = new Map<string, Run>();
   #now: Millis = 0;
   #measuredAt: Millis = Number.NEGATIVE_INFINITY;
 
-  constructor(book: Workbook, options: ReplayOptions) {
+  constructor(book: Workbook, options: ReplayOptions, watch: Watch) {
     this.#options = options;
+    this.#watch = watch;
     this.#state = createState(settingsOf(options), builtInPolicies(), options.policy);
     this.#machine = new VirtualMachine(book.machine);
     this.#tally = new Tally(book);
@@ -190,6 +195,7 @@ class World {
       const { id, token } = effect.lease;
       step(this.#state, { type: "attach", leaseId: id, token, process: keyOf(run.pid) }, this.#now);
     }
+    this.#watch(this.#state, this.#now);
     return reply;
   }
 }

@@ -206,7 +206,15 @@ const table = [
     ],
   },
   { rpc: SchedulerService.method.cancelTicket, wrong: ids("ticket_id", "ticketId") },
-  { rpc: SchedulerService.method.setPolicy, wrong: policies.map(([t, v, f]): Wrong => [t, { policy: v }, f]) },
+  {
+    rpc: SchedulerService.method.setPolicy,
+    wrong: [
+      ...policies.map(([t, v, f]): Wrong => [t, { policy: v, discipline: "strict-fifo" }, f]),
+      ...[...texts("a discipline", "discipline", 128), ["a discipline that is not there", "fifo", "discipline"] as const].map(
+        ([t, v, f]): Wrong => [t, { policy: "safety", discipline: v }, f],
+      ),
+    ],
+  },
   {
     rpc: SchedulerService.method.registerSystemMonitor,
     wrong: [["nothing", { name: "" }, "name"], ...texts("a name", "name", 256).map(([t, v, f]): Wrong => [t, { name: v }, f])],

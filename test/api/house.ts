@@ -18,7 +18,7 @@ import { monitorService } from "../../src/api/monitor.ts";
 import { schedulerService } from "../../src/api/scheduler.ts";
 import { Failure } from "../../src/engine/failure.ts";
 import type { MachineSample } from "../../src/engine/sample.ts";
-import { defaultSettings } from "../../src/engine/settings.ts";
+import { defaultSettings, type EngineSettings } from "../../src/engine/settings.ts";
 import { createState } from "../../src/engine/state.ts";
 import { Executor } from "../../src/executor/executor.ts";
 import { Registry } from "../../src/executor/registry.ts";
@@ -33,15 +33,22 @@ import { implement } from "../../src/transport/implement.ts";
 
 export const gpu = "GPU-a";
 
-/** The three services behind the guard that both doors have, on a machine with one GPU of 24576 MiB, without a network. */
-export function openServices() {
+/**
+ * The three services behind the guard that both doors have, on a machine with one GPU of 24576 MiB, without a network.
+ * @param settings of the engine, where they are not the usual ones.
+ */
+export function openServices(settings: Partial<EngineSettings> = {}) {
   const start = Date.now();
   const clock = { now: () => start + performance.now() };
   const log: string[] = [];
   const metrics = createMetrics({ processMetrics: false });
   const logger = createLog({ destination: { write: (line: string) => void log.push(line) } });
-  const state = createState({ ...defaultSettings, maxSampleAgeMs: 1e9, defaultPollIntervalMs: 1e9 }, builtInPolicies());
-  const gate = new Gate(state, clock, { decision: decisionLog(logger, metrics), watchProcesses() {}, refresh() {} });
+  const state = createState(
+    { ...defaultSettings, maxSampleAgeMs: 1e9, defaultPollIntervalMs: 1e9, ...settings },
+    builtInPolicies(),
+  );
+  const decision = decisionLog(logger, metrics, () => state.discipline);
+  const gate = new Gate(state, clock, { decision, watchProcesses() {}, refresh() {} });
   let latest = sampleAt(clock.now());
   gate.step({ type: "sample", sample: latest });
   const registry = new Registry([]);
@@ -112,6 +119,7 @@ export function openServices() {
         gate.leases().map((l) => [l.id, l.token, l.state, l.executions, l.processes, l.expiresAt]),
         [...gate.executions()],
         gate.policy,
+        gate.discipline,
         registry.list().map((p) => [p.manifest, p.enabled]),
         executor.list("").map((e) => [e.id, e.state]),
       ]),

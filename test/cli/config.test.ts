@@ -29,6 +29,10 @@ describe("sluice config", () => {
     "--insecure",
     "--max-queue",
     "300",
+    "--tenant-limit",
+    "vision:gpus=2,vram=40000",
+    "--tenant-limit",
+    "*:queued=100",
   ];
 
   it("prints every setting with its value and where that comes from", async () => {

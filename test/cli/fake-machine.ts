@@ -1,7 +1,7 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { PluginMode, ResidentState } from "#gen/sluice/v1/executor_pb.js";
 import { Attribution, GpuHealth } from "#gen/sluice/v1/monitor_pb.js";
-import { LeaseEnd, LeaseState, ReasonCode } from "#gen/sluice/v1/types_pb.js";
+import { EstimateBasis, LeaseEnd, LeaseState, ReasonCode } from "#gen/sluice/v1/types_pb.js";
 import type { FakeServices } from "./fake-server.ts";
 import { now } from "./run-in-process.ts";
 
@@ -147,6 +147,9 @@ const tickets = [
     reasons: [reason],
     policy: "queue",
     connected: true,
+    eta: ahead(290_000),
+    expectedStart: ahead(170_000),
+    estimateBasis: EstimateBasis.DECLARED,
   },
   {
     id: "ticket-10",
@@ -160,6 +163,13 @@ const tickets = [
     connected: false,
     overtaken: 3,
   },
+];
+
+const tenants = [
+  { tenant: "default", waiting: 1, usage: durationFromMs(0) },
+  // A tenant that tries to play with the terminal, and is limited in everything.
+  { tenant: "red\u001b[31m", maxGpus: 0, maxVramMb: 0, maxWaiting: 0, usage: durationFromMs(45_000) },
+  { tenant: "vision", waiting: 1, gpus: 2, vramMb: 16_000, maxGpus: 4, usage: durationFromMs(7_500_000) },
 ];
 
 const plugins = [
@@ -193,17 +203,27 @@ const monitors = [
   { name: "sys-mon-simulated" },
 ];
 
-/** A server with a little of everything: two GPUs of which one is lost, three leases, two tickets. */
+/** A server with a little of everything: two GPUs of which one is lost, three leases, two tickets, three tenants. */
 export const fakeMachine: FakeServices = {
   scheduler: {
     listLeases: () => ({ leases }),
-    listQueue: () => ({ tickets, leases, gpus: accounts, host }),
+    listQueue: () => ({ tickets, leases, gpus: accounts, host, tenants }),
     async *watchQueue() {
-      yield { tickets, leases, gpus: accounts, host };
+      yield { tickets, leases, gpus: accounts, host, tenants };
       yield { tickets: [], leases: [], gpus: accounts, host };
     },
-    getPolicy: () => ({ policy: "safety", available: ["permissive", "safety", "queue"] }),
-    setPolicy: (request) => ({ policy: request.policy, previous: "safety" }),
+    getPolicy: () => ({
+      policy: "safety",
+      available: ["permissive", "safety", "queue"],
+      discipline: "backfill",
+      availableDisciplines: ["strict-fifo", "best-effort", "backfill"],
+    }),
+    setPolicy: (request) => ({
+      policy: request.policy,
+      previous: "safety",
+      discipline: request.discipline || "backfill",
+      previousDiscipline: "backfill",
+    }),
     listSystemMonitors: () => ({ monitors }),
     registerSystemMonitor: (request) => ({ monitor: { name: request.name, active: true, healthy: true, message: "Well." } }),
     releaseLease: (request) => ({ lease: { id: request.leaseId, state: LeaseState.DRAINING } }),

@@ -1,3 +1,4 @@
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { expectGolden } from "../golden/golden.ts";
 import { fakeMachine } from "./fake-machine.ts";
@@ -83,13 +84,83 @@ describe("what commands that change something say", () => {
     const say = async (...argv: string[]) => (await sluice([...argv, "--address", server.address])).out;
     expect(await say("cancel", "ticket-9")).toBe("Ticket ticket-9 was taken out of the queue.\n");
     expect(await say("evict", "chat")).toBe("The worker of chat: evicting.\n");
-    expect(await say("policy", "queue")).toBe("policy  queue\nbefore  safety\n");
-    expect(await say("policy", "--unset")).toContain("policy  unset");
+    expect(await say("policy", "queue")).toBe(
+      "policy      queue\nbefore      safety\ndiscipline  backfill\nbefore      backfill\n",
+    );
+    expect(await say("policy", "--unset")).toContain("policy      unset");
     expect(await say("monitor", "sys-mon-host")).toContain("sys-mon-host  yes     yes   Well.");
   });
 
-  it("policy takes a name or --unset, not both", async () => {
-    expect((await sluice(["policy", "queue", "--unset", "--address", server.address])).code).toBe(2);
+  it("policy takes a name or --unset, not both, and a discipline only with its name", async () => {
+    for (const wrong of [["queue", "--unset"], ["--discipline", ""], ["--discipline"]]) {
+      expect((await sluice(["policy", "--address", server.address, ...wrong])).code, wrong.join(" ")).toBe(2);
+    }
+  });
+
+  it("policy --discipline sets the discipline and leaves the policy as it is, unless one is named", async () => {
+    const set = async (...argv: string[]) => {
+      const from = server.calls.length;
+      const { out } = await sluice(["policy", ...argv, "--address", server.address]);
+      expect(out).toContain("discipline  strict-fifo\nbefore      backfill\n");
+      return server.calls.slice(from).filter((call) => call.rpc === "SetPolicy");
+    };
+    const only = await set("--discipline", "strict-fifo");
+    expect(only).toMatchObject([{ request: { policy: "safety", discipline: "strict-fifo" } }]);
+    const both = await set("queue", "--discipline", "strict-fifo");
+    expect(both).toMatchObject([{ request: { policy: "queue", discipline: "strict-fifo" } }]);
+    const unset = await set("--unset", "--discipline", "strict-fifo");
+    expect(unset).toMatchObject([{ request: { policy: "", discipline: "strict-fifo" } }]);
+    const { out } = await sluice(["policy", "--discipline", "best-effort", "--json", "--address", server.address]);
+    expect(JSON.parse(out)).toEqual({
+      policy: "safety",
+      previous: "safety",
+      discipline: "best-effort",
+      previous_discipline: "backfill",
+    });
+  });
+
+  it("a server from before disciplines is shown as it is, and setting one there is an error and not a silence", async () => {
+    const old = await startFakeServer({
+      scheduler: {
+        getPolicy: () => ({ policy: "queue", available: ["queue"] }),
+        setPolicy: (request) => ({ policy: request.policy, previous: "queue" }),
+      },
+    });
+    try {
+      const shown = await sluice(["policy", "--address", old.address]);
+      expect(shown).toMatchObject({ code: 0, out: "policy      queue\navailable   queue\n" });
+      const { code, err } = await sluice(["policy", "--discipline", "backfill", "--address", old.address]);
+      expect(code).toBe(1);
+      expect(err).toContain("too old to know disciplines");
+    } finally {
+      old.close();
+    }
+  });
+
+  it("queue does not list a tenant that is alone", async () => {
+    const alone = await startFakeServer({ scheduler: { listQueue: () => ({ tenants: [{ tenant: "default" }] }) } });
+    try {
+      expect((await sluice(["queue", "--address", alone.address])).out).toBe("Nobody waits.\n0 leases\n");
+    } finally {
+      alone.close();
+    }
+  });
+
+  it("queue counts from the server's clock: a client's that goes wrong does not move a start", async () => {
+    const age = durationFromMs(20_000);
+    // By the clock of this machine all of this is long ago.
+    const ticket = {
+      submittedAt: timestampFromMs(0),
+      age,
+      eta: timestampFromMs(80_001),
+      expectedStart: timestampFromMs(50_000),
+    };
+    const old = await startFakeServer({ scheduler: { listQueue: () => ({ tickets: [ticket] }) } });
+    try {
+      expect((await sluice(["queue", "--address", old.address])).out).toContain("~ 30 s, ≤ 2 min");
+    } finally {
+      old.close();
+    }
   });
 
   it("plugins --reload tells each error by file and field, and exits with 1", async () => {

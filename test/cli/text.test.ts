@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { age, clean, cut, table, width } from "../../src/cli/text.ts";
+import { age, clean, cut, roughly, table, width } from "../../src/cli/text.ts";
 
 describe("text for people", () => {
   it("ages grow from seconds to days", () => {
@@ -13,6 +13,18 @@ describe("text for people", () => {
       "1d01h",
       "0s",
     ]);
+  });
+
+  it("what is not known exactly has one unit, and an upper bound is never shown as less than it is", () => {
+    const shown = [-5, 0, 400, 59_400, 59_600, 61_000, 3_570_000, 7_300_000, 172_800_000];
+    expect(shown.map((ms) => roughly(ms))).toEqual(["0 s", "0 s", "0 s", "59 s", "1 min", "1 min", "1 h", "2 h", "2 d"]);
+    const unit = { s: 1_000, min: 60_000, h: 3_600_000, d: 86_400_000 };
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1e10 }), (ms) => {
+        const [number, word] = roughly(ms, Math.ceil).split(" ");
+        expect(Number(number) * unit[word as keyof typeof unit]).toBeGreaterThanOrEqual(ms);
+      }),
+    );
   });
 
   it("whatever the text, nothing that a terminal obeys is left in it, and it is one line", () => {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { describeConfig } from "../../src/config/describe.ts";
 import { ConfigError, type ConfigSources, readConfigFile, resolveConfig } from "../../src/config/resolve.ts";
 import { flagOf, type ServeConfig, settingKeys, settings, variableOf } from "../../src/config/settings.ts";
-import { marginOf } from "../../src/engine/settings.ts";
+import { defaultSettings, marginOf } from "../../src/engine/settings.ts";
 import { engineSettings } from "../../src/house/engine-settings.ts";
 
 const file = (content: unknown) => ({ path: "sluice.json", content });
@@ -36,7 +36,12 @@ describe("layers", () => {
       flags: { timeout: "3" },
     };
     const { config, origins } = resolveConfig(layers);
-    expect([config.timeoutMs, config.leaseTtlMs, config.maxQueue, config.maxOvertakes]).toEqual([3_000, 12_000, 21, 16]);
+    expect([config.timeoutMs, config.leaseTtlMs, config.maxQueue, config.maxOvertakes]).toEqual([
+      3_000,
+      12_000,
+      21,
+      defaultSettings.maxOvertakes,
+    ]);
     expect([origins.timeoutMs, origins.leaseTtlMs, origins.maxQueue, origins.maxOvertakes]).toEqual([
       { layer: "flag", name: "--timeout" },
       { layer: "environment", name: "SLUICE_LEASE_TTL" },
@@ -123,6 +128,8 @@ describe("bad values", () => {
     ["maxSampleAge", ["0.5", "600"], ["0", "0.4", "601"]],
     ["maxQueue", ["1", "1000000"], ["0", "1000001", "1.5"]],
     ["maxOvertakes", ["0", "100000"], ["-1", "100001"]],
+    ["discipline", ["strict-fifo", "best-effort", "backfill"], ["", "fifo", "Backfill"]],
+    ["fairShareHalfLife", ["0", "0.01", "168", "87600"], ["-1", "0.009", "87601", "7d"]],
     ["leaseTtl", ["1", "86400"], ["0", "0.5", "86401"]],
     ["graceTime", ["0", "3600"], ["3601"]],
     ["margin", ["0", "512", "3%", "2.5%", "90%"], ["-1", "91%", "x", "1.5", "%"]],
@@ -134,6 +141,18 @@ describe("bad values", () => {
       for (const value of bad) expect(() => resolveConfig({ flags: { [name]: value } }), value).toThrow(ConfigError);
     });
   }
+
+  it("an object that cannot be made a text is refused like any other, by every setting", () => {
+    // Guards: a switch made a text of whatever the file held, and JSON can hold an object whose toString is null.
+    for (const { name } of settingKeys.map((key) => settings[key])) {
+      const found = problems({ file: file({ [name]: { toString: null } }) });
+      expect(found, name).toHaveLength(1);
+      expect(found[0]).toContain(`${name} in sluice.json: `);
+    }
+    // What only looks like a yes once it is made a text is none either.
+    expect(problems({ file: file({ insecure: ["yes"] }) })[0]).toContain("it must be yes or no");
+    expect(resolveConfig({ file: file({ insecure: 1 }) }).config.insecure).toBe(true);
+  });
 
   it("whatever a file holds, it is accepted or refused with sentences, and nothing else is thrown", () => {
     const anyFile = fc.dictionary(fc.constantFrom(...settingKeys.map((key) => settings[key].name), "other"), fc.jsonValue());
@@ -171,6 +190,100 @@ describe("warnings", () => {
   });
 });
 
+describe("the order of the queue", () => {
+  it("is the engine's own unless it is set", () => {
+    const engine = engineSettings(resolveConfig({}).config, 0);
+    const { discipline, fairShareHalfLifeMs, tenantLimits, maxOvertakes } = defaultSettings;
+    expect(engine).toMatchObject({ discipline, fairShareHalfLifeMs, maxOvertakes });
+    expect(engine.tenantLimits).toEqual(tenantLimits);
+    expect([discipline, fairShareHalfLifeMs]).toEqual(["backfill", 7 * 86_400_000]);
+  });
+
+  it("reaches the engine from every layer", () => {
+    const { config } = resolveConfig({
+      file: file({ discipline: "best-effort", tenantLimit: ["a:gpus=1"] }),
+      env: { SLUICE_FAIR_SHARE_HALF_LIFE: "0.5", SLUICE_DISCIPLINE: "strict-fifo" },
+      flags: { tenantLimit: ["vision:gpus=2,vram=40000,queued=100", "*:queued=3"] },
+    });
+    const engine = engineSettings(config, 0);
+    expect(engine).toMatchObject({ discipline: "strict-fifo", fairShareHalfLifeMs: 1_800_000 });
+    expect(engine.tenantLimits).toEqual(
+      new Map([
+        ["vision", { gpus: 2, vramMb: 40_000, queued: 100 }],
+        ["*", { queued: 3 }],
+      ]),
+    );
+  });
+
+  it("limits of tenants are a JSON array, a repeated flag, or one text with semicolons", () => {
+    const want = new Map([
+      ["vision", { gpus: 0, vramMb: 40_000 }],
+      ["*", { queued: 3 }],
+    ]);
+    const items = ["vision:gpus=0,vram=40000", "*:queued=3"];
+    expect(resolveConfig({ file: file({ tenantLimit: items }) }).config.tenantLimits).toEqual(want);
+    expect(resolveConfig({ flags: { tenantLimit: items } }).config.tenantLimits).toEqual(want);
+    expect(resolveConfig({ env: { SLUICE_TENANT_LIMIT: items.join("; ") } }).config.tenantLimits).toEqual(want);
+    expect(resolveConfig({ file: file({ tenantLimit: [] }) }).config.tenantLimits.size).toBe(0);
+  });
+
+  it("the name of a tenant may have colons, commas and equals signs in it: limits begin after the last colon", () => {
+    const { tenantLimits } = resolveConfig({ flags: { tenantLimit: ["urn:lab,a=b:gpus=1", "€ team : queued = 2"] } }).config;
+    expect([...tenantLimits]).toEqual([
+      ["urn:lab,a=b", { gpus: 1 }],
+      ["€ team ", { queued: 2 }],
+    ]);
+  });
+
+  const wrong: readonly (readonly [unknown, string])[] = [
+    [["gpus=2"], "has no name"],
+    [[""], "has no name"],
+    [[":gpus=2"], "must begin with a tenant's name"],
+    [["a\nb:gpus=2"], "must begin with a tenant's name"],
+    [[`${"€".repeat(43)}:gpus=2`], "must begin with a tenant's name of 1 to 128 bytes"],
+    [["a:"], "is none of gpus=N, vram=MIB and queued=N"],
+    [["a:gpu=2"], '"gpu=2" in it is none of gpus=N'],
+    [["a:gpus=2,"], "is none of"],
+    [["a:gpus"], "is none of"],
+    [["a:gpus=1=2"], "is none of"],
+    [["a:gpus=1,gpus=2"], "gpus is in it twice"],
+    [["a:gpus=-1"], "gpus must be a whole number from 0 to 1000000"],
+    [["a:gpus=1.5"], "gpus must be a whole number"],
+    [["a:gpus=1e3"], "gpus must be a whole number"],
+    [["a:vram=1073741825"], "vram must be a whole number from 0 to 1073741824"],
+    [["a:queued="], "queued must be a whole number"],
+    [["a:gpus=1", "a:queued=1"], "tenant a has limits already"],
+    ["a:gpus=1;", "has no name"],
+    [["a:constructor=1"], "is none of"],
+    [7, "it must be limits such as"],
+    [[7], "it must be limits such as"],
+    [{ a: { gpus: 1 } }, "it must be limits such as"],
+  ];
+  it.each(wrong)("limits of tenants are never %j", (value, why) => {
+    const found = problems({ file: file({ tenantLimit: value }) });
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(/^tenantLimit in sluice\.json: /);
+    expect(found[0]).toContain(why);
+    expect(found[0]?.length).toBeLessThan(300);
+  });
+
+  it("limits that are printed mean the same when they are read", () => {
+    const name = fc
+      .string({ unit: "grapheme", minLength: 1, maxLength: 20 })
+      .filter((n) => Buffer.byteLength(n) <= 128 && !/[\p{Cc}\u2028\u2029]/u.test(n));
+    const limit = fc.integer({ min: 0, max: 1_000_000 });
+    const limits = fc
+      .record({ gpus: limit, vramMb: limit, queued: limit }, { requiredKeys: [] })
+      .filter((l) => Object.keys(l).length > 0);
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.tuple(name, limits), { selector: ([n]) => n, maxLength: 5 }), (entries) => {
+        const written = settings.tenantLimits.type.toJson(new Map(entries));
+        expect(resolveConfig({ file: file({ tenantLimit: written }) }).config.tenantLimits).toEqual(new Map(entries));
+      }),
+    );
+  });
+});
+
 describe("the margin", () => {
   it("is the larger of 2 % and 256 MiB unless it is set", () => {
     const margin = (config: ServeConfig, totalMb: number) => marginOf(engineSettings(config, 0).margin, totalMb);
@@ -188,7 +301,17 @@ describe("the margin", () => {
 describe("the printout", () => {
   it("what is printed as JSON can be put into a file and means the same", () => {
     const resolved = resolveConfig({
-      flags: { grpc: ["[::1]:5"], margin: "3%", ramMargin: "77", timeout: "0.5", insecure: true, policy: "queue" },
+      flags: {
+        grpc: ["[::1]:5"],
+        margin: "3%",
+        ramMargin: "77",
+        timeout: "0.5",
+        insecure: true,
+        policy: "queue",
+        tenantLimit: ["vision:gpus=2,queued=7", "*:vram=5"],
+        fairShareHalfLife: "0.5",
+        discipline: "strict-fifo",
+      },
     });
     const content = Object.fromEntries(describeConfig(resolved).map(({ name, value }) => [name, value]));
     expect(resolveConfig({ file: file(content) }).config).toEqual(resolved.config);

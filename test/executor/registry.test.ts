@@ -78,7 +78,7 @@ it("names the fields of a manifest that cannot be registered", () => {
 });
 
 it("runs a plugin in the folder of its manifest, and lets one that runs keep its own manifest", async () => {
-  const code = 'console.log(process.cwd()); process.on("SIGUSR2", () => process.exit(0)); setInterval(() => {}, 1000)';
+  const code = 'process.on("SIGUSR2", () => process.exit(0)); console.log(process.cwd()); setInterval(() => {}, 1000)';
   file("p.json", manifest("p", { command: [process.execPath, "-e", code] }));
   const registry = new Registry([folder]);
   await registry.loadAll();

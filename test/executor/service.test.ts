@@ -273,7 +273,8 @@ it("answers INVALID_ARGUMENT that names a field, or runs, whatever the request h
         expect(fields.length).toBeGreaterThan(0);
       }
     }),
-    { numRuns: 60 },
+    // With the empty request at least one is valid, whatever is drawn.
+    { numRuns: 60, examples: [[{}]] },
   );
   expect(ran).toBeGreaterThan(0);
   expect(internal).toEqual([]);

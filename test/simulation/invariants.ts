@@ -93,7 +93,9 @@ function queueIsInOrder(state: EngineState, queue: readonly TicketRecord[]): voi
     const inOrder = ticket.workload.priority >= next.workload.priority && state.line.precedes(ticket, next, state.orderAt);
     must("the queue is in order", inOrder, { a: ticket.id, b: next.id });
     const isFair =
-      ticket.workload.priority > next.workload.priority || ticket.workload.tenant !== next.workload.tenant || ticket.seq < next.seq;
+      ticket.workload.priority > next.workload.priority ||
+      ticket.workload.tenant !== next.workload.tenant ||
+      ticket.seq < next.seq;
     must("a tenant's tickets keep their order", isFair, { a: ticket.id, b: next.id });
   }
 }
@@ -108,7 +110,10 @@ function everyWaitHasATrueReason(state: EngineState, queue: readonly TicketRecor
       quotaReason(state, ticket.workload) === undefined &&
       placementFor(state, ticket.workload.requirements, contextOf(state, ticket, now)) !== undefined;
     must("quiescence: no waiting ticket fits", !fits, { ticket: ticket.id, reasons });
-    must("who waits by the queue's rules is told what is missing", reasons[0]?.code !== "POLICY", { ticket: ticket.id, reasons });
+    must("who waits by the queue's rules is told what is missing", reasons[0]?.code !== "POLICY", {
+      ticket: ticket.id,
+      reasons,
+    });
     for (const r of reasons) {
       if (r.code === "INSUFFICIENT_GPU_MEMORY" && r.availableMb !== undefined && r.neededMb !== undefined) {
         must("a reason is true", r.availableMb < r.neededMb, r);
@@ -126,7 +131,10 @@ function everyWaitHasATrueReason(state: EngineState, queue: readonly TicketRecor
 function everyEstimateIsAhead(state: EngineState, ticket: TicketRecord, now: Millis): void {
   const { expectedStart, estimateBasis, eta } = ticketView(state, ticket, now);
   must("an estimate says what it rests on", (expectedStart === undefined) === (estimateBasis === undefined), { estimateBasis });
-  must("nobody is expected to have started already", expectedStart === undefined || expectedStart >= now, { expectedStart, now });
+  must("nobody is expected to have started already", expectedStart === undefined || expectedStart >= now, {
+    expectedStart,
+    now,
+  });
   must("an upper bound is a moment", eta === undefined || Number.isFinite(eta), { eta });
 }
 
@@ -144,7 +152,11 @@ function nobodyIsOverALimit(state: EngineState): void {
   }
   for (const [tenant, sums] of has) {
     const counted = state.running.get(tenant) ?? { gpus: 0, vramMb: 0 };
-    must("what a tenant has is counted", counted.gpus === sums.gpus && counted.vramMb === sums.vramMb, { tenant, counted, sums });
+    must("what a tenant has is counted", counted.gpus === sums.gpus && counted.vramMb === sums.vramMb, {
+      tenant,
+      counted,
+      sums,
+    });
     const limits = state.settings.tenantLimits.get(tenant);
     must("nobody is over a limit", sums.gpus <= (limits?.gpus ?? Infinity) && sums.vramMb <= (limits?.vramMb ?? Infinity), {
       tenant,
@@ -199,7 +211,8 @@ function besideIsLeft(state: EngineState, hold: TicketHold, key: string, lease: 
   for (const h of pool.holdings) {
     const { token, phase } = h.lease;
     // What an ended lease has not given back is part of foreign use.
-    if (phase !== "releasing" && token >= hold.since && token <= lease.token) since += Math.max(h.reservedMb, h.residentMb ?? 0);
+    if (phase !== "releasing" && token >= hold.since && token <= lease.token)
+      since += Math.max(h.reservedMb, h.residentMb ?? 0);
   }
   const left = capacity - (pool.foreignMb ?? 0) - since - hold.ticket.workload.requirements.vramMb;
   must("bounded overtaking: the ticket still fits beside those who came since", left >= 0, {

@@ -1,4 +1,4 @@
-import { age, cut } from "../text.ts";
+import { age, cut, roughly } from "../text.ts";
 
 /** Where the wait line is written. */
 export interface LineOutput {
@@ -16,7 +16,9 @@ export interface Standing {
   readonly waitedMs: number;
   /** Plain sentences with numbers, safe to print. */
   readonly reasons: readonly string[];
-  /** Local time of day of the latest start, when it is known. */
+  /** Until it is thought to start, in ms, when something is known about that. */
+  readonly expectedInMs?: number;
+  /** Local time of the latest start, when it is known. */
   readonly latest?: string;
 }
 
@@ -71,9 +73,9 @@ export class WaitLine {
 
   #draw(): void {
     if (this.#standing === undefined) return;
-    const waitedMs = this.#standing.waitedMs + this.#out.monotonic() - this.#receivedAt;
+    const line = standingText(this.#standing, this.#out.monotonic() - this.#receivedAt);
     // One column less than there is: a full line would make some terminals begin another.
-    this.#out.write(`\r${cut(standingText(this.#standing, waitedMs), this.#out.columns() - 1)}\x1b[K`);
+    this.#out.write(`\r${cut(line, this.#out.columns() - 1)}\x1b[K`);
     this.#drawn = true;
     this.#told = "drawn";
   }
@@ -85,7 +87,7 @@ export class WaitLine {
   }
 
   #tellSoon(): void {
-    if (this.#standing === undefined || this.#timer !== undefined || standingText(this.#standing) === this.#told) return;
+    if (this.#standing === undefined || this.#timer !== undefined || newsOf(this.#standing) === this.#told) return;
     const wait = this.#toldAt + betweenLinesMs - this.#out.monotonic();
     if (wait > 0) {
       this.#timer = setTimeout(() => {
@@ -94,14 +96,28 @@ export class WaitLine {
       }, wait);
       return;
     }
-    this.#told = standingText(this.#standing);
+    this.#told = newsOf(this.#standing);
     this.#toldAt = this.#out.monotonic();
-    this.#out.write(`${standingText(this.#standing, this.#standing.waitedMs)}\n`);
+    this.#out.write(`${standingText(this.#standing, 0)}\n`);
   }
 }
 
-function standingText(standing: Standing, waitedMs?: number): string {
-  const waited = waitedMs === undefined ? "" : ` ${age(waitedMs)}`;
-  const latest = standing.latest === undefined ? "" : ` (starts at the latest at ${standing.latest})`;
-  return `sluice: waiting${waited}, place ${standing.position} of ${standing.queueLength}${latest}: ${standing.reasons.join("; ")}`;
+/** What a line of its own is worth: what changes with time alone is left out. */
+function newsOf({ position, queueLength, latest = "", reasons }: Standing): string {
+  return [position, queueLength, latest, ...reasons].join("\n");
+}
+
+/** @param sinceMs time since the standing was told. */
+function standingText(standing: Standing, sinceMs: number): string {
+  const { position, queueLength, reasons } = standing;
+  const place = `place ${position} of ${queueLength}`;
+  return `sluice: waiting ${age(standing.waitedMs + sinceMs)}, ${place}${startText(standing, sinceMs)}: ${reasons.join("; ")}`;
+}
+
+function startText({ expectedInMs, latest }: Standing, sinceMs: number): string {
+  const atLatest = latest === undefined ? "" : `at the latest at ${latest}`;
+  if (expectedInMs === undefined) return atLatest === "" ? "" : ` (starts ${atLatest})`;
+  const left = expectedInMs - sinceMs;
+  const expected = left < 1_000 ? "starts any moment" : `starts in ~ ${roughly(left)}`;
+  return ` (${expected}${atLatest === "" ? "" : `, ${atLatest}`})`;
 }

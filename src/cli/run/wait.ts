@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { durationFromMs, durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs, timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { Queued, SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { Hold, type Lease, type Reason, type Refusal, type Workload } from "#gen/sluice/v1/types_pb.js";
 import { reasonText } from "../describe-work.ts";
-import type { WaitLine } from "./wait-line.ts";
+import type { Standing, WaitLine } from "./wait-line.ts";
 
 /** What is asked for. */
 export interface WaitRequest {
@@ -50,7 +50,7 @@ export async function waitForLease(
         away = false;
         ticketId = message.ticketId;
         const { event } = message;
-        if (event.case === "queued") line.update(standing(event.value));
+        if (event.case === "queued") line.update(standingFrom(event.value));
         else if (event.case === "granted" && event.value.lease !== undefined) {
           return { kind: "granted", lease: event.value.lease, grantedAt: lastHeard };
         } else if (event.case === "refused") return { kind: "refused", refusal: event.value.refusal };
@@ -96,15 +96,25 @@ function isAway(error: unknown): boolean {
   return error instanceof ConnectError && error.code === Code.Unavailable;
 }
 
-function standing(queued: Queued) {
-  const { eta } = queued;
+/** @param now this machine's clock, in ms. */
+export function standingFrom(queued: Queued, now = Date.now()): Standing {
+  const { eta, expectedStart } = queued;
   return {
     position: queued.position,
     queueLength: Math.max(queued.queueLength, queued.position),
     waitedMs: queued.waited === undefined ? 0 : durationMs(queued.waited),
     reasons: queued.reasons.map(reasonText),
-    ...(eta === undefined
-      ? {}
-      : { latest: timestampDate(eta).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }) }),
+    ...(expectedStart === undefined ? {} : { expectedInMs: timestampMs(expectedStart) - now }),
+    ...(eta === undefined ? {} : { latest: localTime(timestampDate(eta), now) }),
   };
+}
+
+const nearMs = 20 * 3_600_000;
+
+/** The time of day, with the date when it could be taken for another day's. Not before the moment itself: minutes are rounded up. */
+function localTime(moment: Date, now: number): string {
+  const shown = new Date(Math.ceil(moment.getTime() / 60_000) * 60_000);
+  const time = shown.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  if (moment.getTime() - now < nearMs) return time;
+  return `${shown.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
 }

@@ -1,4 +1,8 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { QueuedSchema } from "#gen/sluice/v1/scheduler_pb.js";
+import { standingFrom } from "../../../src/cli/run/wait.ts";
 import { type Standing, WaitLine } from "../../../src/cli/run/wait-line.ts";
 
 beforeEach(() => {
@@ -36,6 +40,20 @@ describe("the wait line in a terminal", () => {
     ]);
     vi.advanceTimersByTime(10_000);
     expect(written).toHaveLength(4);
+  });
+
+  it("counts down to the start that is expected, and says at the latest when that is known", () => {
+    const { line, written } = lineOn(true);
+    line.update({ ...standing(1, "full"), expectedInMs: 2_600 });
+    vi.advanceTimersByTime(2_000);
+    line.update({ ...standing(1, "full", 2_000), expectedInMs: 170_000, latest: "14:05" });
+    line.close();
+    expect(written.slice(0, -1)).toEqual([
+      "\rsluice: waiting 0s, place 1 of 7 (starts in ~ 3 s): full\x1b[K",
+      "\rsluice: waiting 1s, place 1 of 7 (starts in ~ 2 s): full\x1b[K",
+      "\rsluice: waiting 2s, place 1 of 7 (starts any moment): full\x1b[K",
+      "\rsluice: waiting 2s, place 1 of 7 (starts in ~ 3 min, at the latest at 14:05): full\x1b[K",
+    ]);
   });
 
   it("never takes more than one line of the terminal", () => {
@@ -82,6 +100,20 @@ describe("the wait line in a log", () => {
     line.close();
   });
 
+  it("shows the estimate, and is not repeated because that has changed", () => {
+    const { line, written } = lineOn(false);
+    line.update({ ...standing(1, "same"), expectedInMs: 170_000 });
+    vi.advanceTimersByTime(15_000);
+    line.update({ ...standing(1, "same", 15_000), expectedInMs: 100_000 });
+    vi.advanceTimersByTime(15_000);
+    line.update({ ...standing(1, "other", 30_000), expectedInMs: 50_000 });
+    expect(written).toEqual([
+      "sluice: waiting 0s, place 1 of 7 (starts in ~ 3 min): same\n",
+      "sluice: waiting 30s, place 1 of 7 (starts in ~ 50 s): other\n",
+    ]);
+    line.close();
+  });
+
   it("does not speak any more once it is closed", () => {
     const { line, written } = lineOn(false);
     line.update(standing(2, "a"));
@@ -89,5 +121,23 @@ describe("the wait line in a log", () => {
     line.close();
     vi.advanceTimersByTime(60_000);
     expect(written).toHaveLength(1);
+  });
+});
+
+describe("what the server says about a start", () => {
+  const now = new Date(2026, 2, 1, 12, 0, 0).getTime();
+  const queued = (init: MessageInitShape<typeof QueuedSchema>) => standingFrom(create(QueuedSchema, init), now);
+
+  it("is told as the time that is left, and an upper bound as a time that is not before it", () => {
+    expect(queued({ position: 2, expectedStart: timestampFromMs(now + 90_000) }).expectedInMs).toBe(90_000);
+    expect(queued({ eta: timestampFromMs(now + 90_000) }).latest).toBe("12:02");
+    expect(queued({ eta: timestampFromMs(now + 120_000) }).latest).toBe("12:02");
+    expect(queued({ eta: timestampFromMs(now + 3 * 86_400_000) }).latest).toBe("4 Mar 12:00");
+  });
+
+  it("is left out where nothing is known", () => {
+    const told = queued({ position: 2 });
+    expect(told).not.toHaveProperty("expectedInMs");
+    expect(told).not.toHaveProperty("latest");
   });
 });

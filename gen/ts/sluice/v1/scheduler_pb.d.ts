@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Hold, Lease, LeasedGpu, LeaseEnd, Reason, ReasonCode, Refusal, ResourceRequirements, Workload } from "./types_pb.js";
+import type { EstimateBasis, Hold, Lease, LeasedGpu, LeaseEnd, Reason, ReasonCode, Refusal, ResourceRequirements, Workload } from "./types_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -251,7 +251,8 @@ export declare type Queued = Message<"sluice.v1.Queued"> & {
   reasons: Reason[];
 
   /**
-   * The latest time at which it starts if nothing unexpected happens; absent when it cannot be known.
+   * An upper bound: it starts at this time at the latest if everybody ends when they said, nothing fails and nobody comes who is
+   * served first. Absent wherever that cannot be promised, which is for most tickets.
    *
    * @generated from field: optional google.protobuf.Timestamp eta = 3;
    */
@@ -270,6 +271,20 @@ export declare type Queued = Message<"sluice.v1.Queued"> & {
    * @generated from field: uint32 queue_length = 5;
    */
   queueLength: number;
+
+  /**
+   * When it is thought to start; may turn out earlier or later. Absent when nothing is known that it could rest on.
+   *
+   * @generated from field: optional google.protobuf.Timestamp expected_start = 6;
+   */
+  expectedStart?: Timestamp | undefined;
+
+  /**
+   * What expected_start rests on; not set when that is absent.
+   *
+   * @generated from field: sluice.v1.EstimateBasis estimate_basis = 7;
+   */
+  estimateBasis: EstimateBasis;
 };
 
 /**
@@ -985,6 +1000,27 @@ export declare type Ticket = Message<"sluice.v1.Ticket"> & {
    * @generated from field: uint32 overtaken = 11;
    */
   overtaken: number;
+
+  /**
+   * An upper bound for its start, as in Queued.eta. Absent where it cannot be promised.
+   *
+   * @generated from field: optional google.protobuf.Timestamp eta = 12;
+   */
+  eta?: Timestamp | undefined;
+
+  /**
+   * When it is thought to start; may turn out earlier or later. Absent when nothing is known that it could rest on.
+   *
+   * @generated from field: optional google.protobuf.Timestamp expected_start = 13;
+   */
+  expectedStart?: Timestamp | undefined;
+
+  /**
+   * What expected_start rests on; not set when that is absent.
+   *
+   * @generated from field: sluice.v1.EstimateBasis estimate_basis = 14;
+   */
+  estimateBasis: EstimateBasis;
 };
 
 /**
@@ -992,6 +1028,77 @@ export declare type Ticket = Message<"sluice.v1.Ticket"> & {
  * Use `create(TicketSchema)` to create a new message.
  */
 export declare const TicketSchema: GenMessage<Ticket>;
+
+/**
+ * What one tenant has, waits for and may have.
+ *
+ * @generated from message sluice.v1.TenantAccount
+ */
+export declare type TenantAccount = Message<"sluice.v1.TenantAccount"> & {
+  /**
+   * The tenant.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * Its tickets in the queue.
+   *
+   * @generated from field: uint32 waiting = 2;
+   */
+  waiting: number;
+
+  /**
+   * GPUs of its leases, counted once for each lease on them.
+   *
+   * @generated from field: uint32 gpus = 3;
+   */
+  gpus: number;
+
+  /**
+   * GPU memory reserved by its leases, summed over GPUs and leases, in MiB.
+   *
+   * @generated from field: uint32 vram_mb = 4;
+   */
+  vramMb: number;
+
+  /**
+   * What it has used, in time of the whole machine: a quarter of the machine for an hour is 15 minutes. Charged when it is
+   * admitted; loses half its weight in each half-life (--fair-share-half-life). Between equal priorities whoever has used less
+   * is served first. 0 when fair share is off.
+   *
+   * @generated from field: google.protobuf.Duration usage = 5;
+   */
+  usage?: Duration | undefined;
+
+  /**
+   * The most GPUs that its leases may have at a time; absent: no limit.
+   *
+   * @generated from field: optional uint32 max_gpus = 6;
+   */
+  maxGpus?: number | undefined;
+
+  /**
+   * The most GPU memory that its leases may have at a time, in MiB; absent: no limit.
+   *
+   * @generated from field: optional uint32 max_vram_mb = 7;
+   */
+  maxVramMb?: number | undefined;
+
+  /**
+   * The most tickets that it may have in the queue; absent: no limit of its own.
+   *
+   * @generated from field: optional uint32 max_waiting = 8;
+   */
+  maxWaiting?: number | undefined;
+};
+
+/**
+ * Describes the message sluice.v1.TenantAccount.
+ * Use `create(TenantAccountSchema)` to create a new message.
+ */
+export declare const TenantAccountSchema: GenMessage<TenantAccount>;
 
 /**
  * The books of one GPU. available_mb is what a new request could get.
@@ -1220,6 +1327,13 @@ export declare type ListQueueResponse = Message<"sluice.v1.ListQueueResponse"> &
    * @generated from field: sluice.v1.HostAccount host = 4;
    */
   host?: HostAccount | undefined;
+
+  /**
+   * Every tenant that waits, has leases on GPUs or has limits of its own, by name.
+   *
+   * @generated from field: repeated sluice.v1.TenantAccount tenants = 5;
+   */
+  tenants: TenantAccount[];
 };
 
 /**
@@ -1275,6 +1389,13 @@ export declare type WatchQueueResponse = Message<"sluice.v1.WatchQueueResponse">
    * @generated from field: sluice.v1.HostAccount host = 4;
    */
   host?: HostAccount | undefined;
+
+  /**
+   * Every tenant that waits, has leases on GPUs or has limits of its own, by name.
+   *
+   * @generated from field: repeated sluice.v1.TenantAccount tenants = 5;
+   */
+  tenants: TenantAccount[];
 };
 
 /**
@@ -1421,7 +1542,7 @@ export declare type ExplainResponse = Message<"sluice.v1.ExplainResponse"> & {
 export declare const ExplainResponseSchema: GenMessage<ExplainResponse>;
 
 /**
- * Asks for the policy.
+ * Asks for the policy and the discipline.
  *
  * @generated from message sluice.v1.GetPolicyRequest
  */
@@ -1435,7 +1556,7 @@ export declare type GetPolicyRequest = Message<"sluice.v1.GetPolicyRequest"> & {
 export declare const GetPolicyRequestSchema: GenMessage<GetPolicyRequest>;
 
 /**
- * The policy of the server.
+ * The policy and the discipline of the server.
  *
  * @generated from message sluice.v1.GetPolicyResponse
  */
@@ -1449,11 +1570,26 @@ export declare type GetPolicyResponse = Message<"sluice.v1.GetPolicyResponse"> &
   policy: string;
 
   /**
-   * Names that SetPolicy takes.
+   * Names that SetPolicy takes as policy.
    *
    * @generated from field: repeated string available = 2;
    */
   available: string[];
+
+  /**
+   * Who may be served while an earlier ticket waits. strict-fifo: nobody. best-effort: whoever fits. backfill: whoever fits and
+   * does not delay the start that is kept for the first.
+   *
+   * @generated from field: string discipline = 3;
+   */
+  discipline: string;
+
+  /**
+   * Names that SetPolicy takes as discipline.
+   *
+   * @generated from field: repeated string available_disciplines = 4;
+   */
+  availableDisciplines: string[];
 };
 
 /**
@@ -1463,7 +1599,7 @@ export declare type GetPolicyResponse = Message<"sluice.v1.GetPolicyResponse"> &
 export declare const GetPolicyResponseSchema: GenMessage<GetPolicyResponse>;
 
 /**
- * Which policy to use.
+ * Which policy and which discipline to use.
  *
  * @generated from message sluice.v1.SetPolicyRequest
  */
@@ -1474,6 +1610,13 @@ export declare type SetPolicyRequest = Message<"sluice.v1.SetPolicyRequest"> & {
    * @generated from field: string policy = 1;
    */
   policy: string;
+
+  /**
+   * strict-fifo, best-effort, backfill, or empty: it stays as it is.
+   *
+   * @generated from field: string discipline = 2;
+   */
+  discipline: string;
 };
 
 /**
@@ -1501,6 +1644,20 @@ export declare type SetPolicyResponse = Message<"sluice.v1.SetPolicyResponse"> &
    * @generated from field: string previous = 2;
    */
   previous: string;
+
+  /**
+   * The discipline now.
+   *
+   * @generated from field: string discipline = 3;
+   */
+  discipline: string;
+
+  /**
+   * The discipline before.
+   *
+   * @generated from field: string previous_discipline = 4;
+   */
+  previousDiscipline: string;
 };
 
 /**
@@ -1791,7 +1948,7 @@ export declare const SchedulerService: GenService<{
     output: typeof ExplainResponseSchema;
   },
   /**
-   * Answers the policy of the server.
+   * Answers the policy of the server and its discipline.
    *
    * @generated from rpc sluice.v1.SchedulerService.GetPolicy
    */
@@ -1801,8 +1958,9 @@ export declare const SchedulerService: GenService<{
     output: typeof GetPolicyResponseSchema;
   },
   /**
-   * Sets the policy of the server for requests that name none. Waiting tickets are judged again.
-   * INVALID_ARGUMENT for a name that is not in GetPolicyResponse.available.
+   * Sets the policy of the server for requests that name none, and on request its discipline. Waiting tickets are judged
+   * again. INVALID_ARGUMENT for a policy that is not in GetPolicyResponse.available or a discipline that is not in
+   * available_disciplines; nothing is changed then. Lasts until the server ends.
    *
    * @generated from rpc sluice.v1.SchedulerService.SetPolicy
    */

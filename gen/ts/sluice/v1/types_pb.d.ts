@@ -613,14 +613,16 @@ export enum ReasonCode {
   NEVER_FITS = 6,
 
   /**
-   * Tickets that come first are served first.
+   * Tickets that come first are served first: under strict-fifo nobody is served while an earlier ticket waits. Told too of a
+   * ticket whose client is away and whose place is kept for it.
    *
    * @generated from enum value: REASON_CODE_BEHIND_IN_QUEUE = 7;
    */
   BEHIND_IN_QUEUE = 7,
 
   /**
-   * It would fit, but the memory is held for an earlier ticket that was overtaken often enough.
+   * It would fit, but would delay the start that is kept for an earlier ticket, or would take memory that is held for an
+   * earlier ticket which was overtaken often enough.
    *
    * @generated from enum value: REASON_CODE_HELD_FOR_EARLIER_TICKET = 8;
    */
@@ -641,7 +643,8 @@ export enum ReasonCode {
   WAITING_FOR_RELEASE = 10,
 
   /**
-   * The tenant has reached a limit that the operator set.
+   * With it the tenant would have more GPUs or more GPU memory than the operator allows it. In a refusal: even if the tenant
+   * had nothing else. Too many tickets in the queue are RESOURCE_EXHAUSTED "TENANT_QUEUE_FULL" instead.
    *
    * @generated from enum value: REASON_CODE_QUOTA = 11;
    */
@@ -666,4 +669,37 @@ export enum ReasonCode {
  * Describes the enum sluice.v1.ReasonCode.
  */
 export declare const ReasonCodeSchema: GenEnum<ReasonCode>;
+
+/**
+ * What the expected start of a ticket rests on.
+ *
+ * @generated from enum sluice.v1.EstimateBasis
+ */
+export enum EstimateBasis {
+  /**
+   * No start is estimated.
+   *
+   * @generated from enum value: ESTIMATE_BASIS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Durations that the owners of the work declared (Workload.expected_duration), and nothing else.
+   *
+   * @generated from enum value: ESTIMATE_BASIS_DECLARED = 1;
+   */
+  DECLARED = 1,
+
+  /**
+   * At least in part durations of work that has ended here.
+   *
+   * @generated from enum value: ESTIMATE_BASIS_LEARNED = 2;
+   */
+  LEARNED = 2,
+}
+
+/**
+ * Describes the enum sluice.v1.EstimateBasis.
+ */
+export declare const EstimateBasisSchema: GenEnum<EstimateBasis>;
 

@@ -1,0 +1,27 @@
+import type { Millis } from "../engine/sample.ts";
+import type { TicketView } from "../engine/types.ts";
+
+/** Where a ticket stands at one moment, as far as its reader cares. */
+export interface Standing {
+  readonly at: Millis;
+  readonly content: string;
+  readonly expectedStart: Millis | undefined;
+}
+
+export function standingOf(ticket: TicketView, at: Millis): Standing {
+  const { position, queueLength, reasons, eta, expectedStart } = ticket;
+  return { at, content: `${position}/${queueLength}/${JSON.stringify(reasons)}/${eta ?? ""}`, expectedStart };
+}
+
+/**
+ * True when there is something new to tell. The passing of time alone is not news. An estimate is a little different at every
+ * look: it is news when it comes, goes, or moves by a second and by a tenth of the wait that was told.
+ */
+export function isNews(told: Standing, now: Standing): boolean {
+  if (told.content !== now.content) return true;
+  const [before, after] = [told.expectedStart, now.expectedStart];
+  if (before === undefined || after === undefined) return before !== after;
+  // What is overdue is expected from one moment to the next, and has not moved by that.
+  const moved = Math.abs(Math.max(after, now.at) - Math.max(before, now.at));
+  return moved > Math.max(1_000, (before - told.at) / 10);
+}
