@@ -101,5 +101,6 @@ export function removeTicket(state: EngineState, ticket: TicketRecord): void {
   if (ticket.requestId !== "") state.requests.delete(requestKey(ticket.workload.tenant, ticket.requestId));
   state.holds = state.holds.filter((h) => h.ticket !== ticket);
   if (state.kept?.ticket === ticket) state.kept = undefined;
+  if (state.chosen === ticket) state.chosen = undefined;
   state.version++;
 }

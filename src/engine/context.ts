@@ -2,11 +2,11 @@ import type { FitContext } from "./fit.ts";
 import { endsInTime, type KeptStart } from "./kept-start.ts";
 import type { Room } from "./least-needs.ts";
 import { lastsNow, type Scene, sceneOf, type TicketTask, taskOf } from "./outlook.ts";
-import { careFor, type Outlook, type PlannedStart, reserve } from "./plan.ts";
+import { careFor, type Outlook, reserve } from "./plan.ts";
 import { roomWithin } from "./quota.ts";
 import type { Millis } from "./sample.ts";
 import type { EngineState, TicketRecord } from "./state.ts";
-import { Reservation } from "./timeline.ts";
+import type { Reservation } from "./timeline.ts";
 import type { Workload } from "./types.ts";
 
 /** Somebody in the order of service: a ticket, or a request that is not in the line. */
@@ -29,14 +29,15 @@ export function contextOf(state: EngineState, asking: Asking, now: Millis): FitC
     holds: state.holds.filter((h) => state.line.precedes(h.ticket, asking, state.orderAt)),
     ...(kept === undefined ? {} : { kept }),
     ...(behind === undefined ? {} : { behind }),
+    ...(state.chosen === undefined ? {} : { chosen: state.chosen }),
   };
 }
 
 /** The kept start that the request must leave room for: it comes later, and is not surely over by then. */
 function bindingStart(state: EngineState, asking: Asking, now: Millis): KeptStart | undefined {
   const { kept } = state;
-  if (kept === undefined || state.discipline !== "backfill" || kept.ticket.seq === asking.seq) return undefined;
-  if (!kept.isChosen && !state.line.precedes(kept.ticket, asking, state.orderAt)) return undefined;
+  if (kept === undefined || state.discipline !== "backfill") return undefined;
+  if (!state.line.precedes(kept.ticket, asking, state.orderAt)) return undefined;
   return endsInTime(kept, lastsNow(state, asking.workload), now) ? undefined : kept;
 }
 
@@ -95,20 +96,6 @@ export function keepStart(state: EngineState, now: Millis): void {
   if (reservation !== undefined) state.kept = keptStart(first, scene, outlook, reservation, now);
 }
 
-/** The start of a ticket that was chosen, and waits only for memory that an ended lease is giving back. */
-export function chosenStart(chosen: PlannedStart, others: readonly PlannedStart[], scene: Scene, now: Millis): KeptStart {
-  const machine = scene.timeline.clone();
-  for (const { task, devices } of others) machine.start(task, devices, Infinity);
-  return {
-    ticket: (chosen.task as TicketTask).ticket,
-    startsAt: now,
-    care: "never",
-    isChosen: true,
-    reservation: new Reservation(chosen.task, 0, machine, chosen.devices),
-    positions: scene.positions,
-  };
-}
-
 export function keptStart(
   ticket: TicketRecord,
   scene: Scene,
@@ -120,7 +107,6 @@ export function keptStart(
     ticket,
     startsAt: now + reservation.startsAt,
     care: careFor(reservation.task as TicketTask, 0, outlook),
-    isChosen: false,
     reservation,
     positions: scene.positions,
   };

@@ -21,6 +21,8 @@ export interface FitContext {
   readonly holds: readonly TicketHold[];
   /** Room must be left for this start: the work may still run then. */
   readonly kept?: KeptStart;
+  /** It is to start as soon as memory of an ended lease is seen to be free; until then nobody does. */
+  readonly chosen?: TicketRecord;
   /** Under strict-fifo: the ticket that comes first. Nothing fits before it. */
   readonly behind?: TicketRecord;
 }
@@ -125,7 +127,7 @@ interface Candidate {
  * index, so that large holes stay whole; GPUs whose memory is not known come last.
  */
 export function placementFor(state: EngineState, req: Requirements, ctx: FitContext): Placement | undefined {
-  if (ctx.behind !== undefined) return undefined;
+  if (ctx.behind !== undefined || ctx.chosen !== undefined) return undefined;
   const placed = placementBy(state, req, ctx);
   const { kept } = ctx;
   if (kept === undefined || placed === undefined || leavesRoom(kept, req, uuidsOf(placed))) return placed;

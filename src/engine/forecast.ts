@@ -40,10 +40,14 @@ export function expectedStartOf(
  */
 export function latestStartOf(state: EngineState, ticket: TicketRecord, now: Millis): Millis | undefined {
   const { kept } = state;
-  if (kept?.ticket === ticket && kept.care === "bound") return kept.startsAt;
-  if (state.discipline !== "backfill" || kept !== undefined) return undefined;
-  const latest = forecastAt(state, now)?.latest;
-  return latest?.ticketId === ticket.id ? latest.at : undefined;
+  let at: Millis | undefined;
+  if (kept?.ticket === ticket && kept.care === "bound") at = kept.startsAt;
+  else if (state.discipline === "backfill" && kept === undefined) {
+    const latest = forecastAt(state, now)?.latest;
+    if (latest?.ticketId === ticket.id) at = latest.at;
+  }
+  // What has not come true is no bound any more.
+  return at === undefined || at < now ? undefined : at;
 }
 
 function forecastAt(state: EngineState, now: Millis): Forecast | undefined {

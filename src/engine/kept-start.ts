@@ -11,8 +11,6 @@ export interface KeptStart {
   readonly startsAt: Millis;
   /** `bound`: it rests on what owners said, and later tickets must end in time by what theirs say: a promise. */
   readonly care: Care;
-  /** It was chosen to start and waits only for memory that an ended lease is giving back: nobody may take that meanwhile. */
-  readonly isChosen: boolean;
   readonly reservation: Reservation;
   /** Position of each device on the timeline. */
   readonly positions: ReadonlyMap<GpuUuid, number>;

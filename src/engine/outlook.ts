@@ -109,6 +109,10 @@ function claimOf(h: Holding): Mib {
   return h.lease.phase === "orphan" ? outstandingOf(h) : Math.max(h.reservedMb, h.residentMb ?? 0);
 }
 
+/** Work that is late by no more than this is still taken at its owner's word: nobody knows it to the second. */
+const lateShare = 0.1;
+const lateMs: Millis = 1_000;
+
 /** When a lease is thought to end, from now; a guess unless its owner said so and it is not late. */
 function endOfLease(state: EngineState, lease: LeaseRecord, now: Millis): { endsAt: Millis; isGuess: boolean } {
   if (lease.phase === "orphan") return { endsAt: Infinity, isGuess: true };
@@ -116,8 +120,10 @@ function endOfLease(state: EngineState, lease: LeaseRecord, now: Millis): { ends
   if (lease.phase === "settling") return { endsAt: 0, isGuess: false };
   const elapsed = now - lease.grantedAt;
   const said = lease.workload.expectedDurationMs;
-  if (said !== undefined && said > elapsed) return { endsAt: said - elapsed, isGuess: false };
-  // Late already: as likely as not it takes as long again.
+  // A little late: it may end at any moment, but has not; only what has ended counts as free at 0.
+  if (said !== undefined && elapsed <= said * (1 + lateShare) + lateMs)
+    return { endsAt: Math.max(1, said - elapsed), isGuess: false };
+  // Late: as likely as not it takes as long again.
   if (said !== undefined) return { endsAt: Math.max(1_000, elapsed - said), isGuess: true };
   return { endsAt: state.durations.remainingMs(lease.estimateMs, elapsed, planConstants.remainingShare), isGuess: true };
 }

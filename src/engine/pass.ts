@@ -1,6 +1,6 @@
 import { admit, refreshHolds, refusalNow, refuseTicket } from "./admit.ts";
 import { neverFits } from "./capacity.ts";
-import { chosenStart, contextOf, keptStart, outlookOf, servable, settleOnPools, windowOf } from "./context.ts";
+import { contextOf, keptStart, outlookOf, servable, settleOnPools, windowOf } from "./context.ts";
 import type { Effect } from "./events.ts";
 import { judge, policyFor } from "./judge.ts";
 import { sceneOf, type TicketTask } from "./outlook.ts";
@@ -30,6 +30,7 @@ export function servePass(state: EngineState, now: Millis, effects: Effect[]): v
 
 function passOnce(state: EngineState, now: Millis, effects: Effect[]): void {
   state.kept = undefined;
+  state.chosen = undefined;
   if (state.line.size === 0) {
     state.holds = [];
     return;
@@ -45,7 +46,8 @@ function passOnce(state: EngineState, now: Millis, effects: Effect[]): void {
       break;
     case "backfill":
       planned(state, now, effects);
-      sweep(state, now, effects);
+      // Those that were not weighed, where nothing is kept back for those that were.
+      if (state.chosen === undefined) sweep(state, now, effects);
       break;
     case "best-effort":
       sweep(state, now, effects);
@@ -92,13 +94,7 @@ function planned(state: EngineState, now: Millis, effects: Effect[]): void {
     const on = devices.map((i) => scene.devices[i]?.uuid as GpuUuid);
     serve(state, ticket, now, effects, on, scene.isSettling);
   }
-  const [pending, ...more] = starts.filter((s) => state.line.has((s.task as TicketTask).ticket));
-  if (scene.isSettling && pending !== undefined) {
-    const after = sceneOf(state, now);
-    after.timeline.advance();
-    state.kept = chosenStart(pending, more, after, now);
-    return;
-  }
+  if (scene.isSettling) state.chosen = tasks.find((t) => devicesOf.has(t.ticket) && state.line.has(t.ticket))?.ticket;
   if (reservation === undefined) return;
   const { ticket } = reservation.task as TicketTask;
   if (state.line.has(ticket)) state.kept = keptStart(ticket, scene, outlook, reservation, now);

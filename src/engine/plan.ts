@@ -43,32 +43,27 @@ export interface Plan {
 /** The numbers of the plan; docs/how-it-decides.md says which job lists they were chosen on. */
 export const planConstants = {
   /** The share of ends that an estimate is to cover: for what is likely, for what is most likely, and for what is left. */
-  likelyShare: 0.5,
-  cautiousShare: 0.75,
+  likelyShare: 0.65,
+  cautiousShare: 0.8,
   remainingShare: 0.5,
-  /** A long wait counts more than in proportion: wait + weight × wait² ÷ mean wait. */
-  longWaitWeight: 1,
   /** Ends that a plan is followed through. */
   horizon: 40,
-  /** By how much a usual wait raises a ticket's score, and how much its size counts. */
-  waitWeight: 1,
-  sizeExponent: 1,
   /** The first ticket is served before all others once it has waited this long, in ms and in usual waits. */
   oldAfterMs: 120_000,
-  oldAfterWaits: 3,
-  /** GPUs are kept for the first ticket once it has waited this long: one that needs several GPUs earlier. */
-  agedAfterMs: 120_000,
-  agedAfterWaits: 3,
-  agedAfterMsMany: 60_000,
-  agedAfterWaitsMany: 1.5,
+  oldAfterWaits: 2,
+  /** GPUs are kept for a first ticket that needs several once it has waited this long. */
+  agedAfterMs: 30_000,
+  agedAfterWaits: 1.5,
 } as const;
+
+/** Waits below this are not told apart, and means of waits count as at least half of it: nobody minds. */
+const shortestWaitMs = 10_000;
 
 type Score = (task: PlanTask, now: Millis, outlook: Outlook) => number;
 
 /** Large ones first, and more so the longer they have waited: small ones find room anyway. */
 const largeFirst: Score = (task, now, outlook) =>
-  task.size ** planConstants.sizeExponent *
-  (1 + (planConstants.waitWeight * (task.waitedMs + now)) / Math.max(10_000, outlook.usualWaitMs));
+  task.size * (1 + (task.waitedMs + now) / Math.max(shortestWaitMs, outlook.usualWaitMs));
 /** How long it takes with its wait, as a multiple of how long it runs (highest response ratio next). */
 const responseRatio: Score = (task, now) => (task.waitedMs + now + task.likelyMs) / Math.max(1, task.likelyMs);
 const shortFirst: Score = (task) => -task.likelyMs;
@@ -105,10 +100,10 @@ export function plan(timeline: Timeline, tasks: readonly PlanTask[], outlook: Ou
   }
   let best: Try | undefined;
   if (tried.size > 1) {
-    const meanWait = Math.max(5_000, tasks.reduce((sum, t) => sum + t.waitedMs, 0) / tasks.length);
+    const meanWait = Math.max(shortestWaitMs / 2, tasks.reduce((sum, t) => sum + t.waitedMs, 0) / tasks.length);
     let least = Infinity;
     for (const t of tried.values()) {
-      const cost = follow(t, outlook, ways[0] as Way, planConstants.longWaitWeight / meanWait, least);
+      const cost = follow(t, outlook, ways[0] as Way, meanWait, least);
       if (cost < least) {
         least = cost;
         best = t;
@@ -134,11 +129,14 @@ function attempt(timeline: Timeline, tasks: readonly PlanTask[], outlook: Outloo
   return { timeline: copy, left, starts, reservation };
 }
 
-/** What the waits are thought to cost when it goes on like this. Stops early where it is more than `least`. */
-function follow(t: Try, outlook: Outlook, way: Way, weight: number, least: number): number {
+/**
+ * What the waits are thought to cost when it goes on like this: wait + wait² ÷ mean wait, so that long ones count more than in
+ * proportion. Stops early where it is more than `least`.
+ */
+function follow(t: Try, outlook: Outlook, way: Way, meanWait: Millis, least: number): number {
   const cost = (task: PlanTask, now: Millis): number => {
     const wait = task.waitedMs + now;
-    return wait + weight * wait * wait;
+    return wait + (wait * wait) / meanWait;
   };
   let total = 0;
   for (const s of t.starts) total += cost(s.task, 0);
@@ -277,10 +275,9 @@ function comesFirst(task: PlanTask, now: Millis, outlook: Outlook): boolean {
   );
 }
 
+/** One GPU comes free by and by; several at the same time only when somebody sees to it. */
 function isAged(task: PlanTask, now: Millis, outlook: Outlook): boolean {
-  return task.gpuCount > 1
-    ? waitsFor(task, now, outlook, planConstants.agedAfterMsMany, planConstants.agedAfterWaitsMany)
-    : waitsFor(task, now, outlook, planConstants.agedAfterMs, planConstants.agedAfterWaits);
+  return task.gpuCount > 1 && waitsFor(task, now, outlook, planConstants.agedAfterMs, planConstants.agedAfterWaits);
 }
 
 function waitsFor(task: PlanTask, now: Millis, outlook: Outlook, ms: Millis, waits: number): boolean {

@@ -34,20 +34,20 @@ export function whyNot(state: EngineState, req: Requirements, ctx: FitContext): 
 
 /** It fits, and somebody who comes first would have to wait longer for it. */
 function keptBack(state: EngineState, req: Requirements, ctx: FitContext, reasons: Reason[]): void {
-  const { behind, kept, ...plain } = ctx;
-  if (behind === undefined && kept === undefined) return;
+  const { behind, kept, chosen, ...plain } = ctx;
+  if (behind === undefined && kept === undefined && chosen === undefined) return;
   if (placementFor(state, req, plain) === undefined) return;
   if (behind !== undefined) {
     const message = `it fits, but ${behind.id} comes first, and the discipline is strict-fifo`;
     reasons.push({ code: "BEHIND_IN_QUEUE", message, heldBy: [behind.id] });
     return;
   }
-  if (kept === undefined || placementFor(state, req, ctx) !== undefined) return;
-  if (kept.isChosen) {
-    const message = `it fits, but ${kept.ticket.id} is to start here as soon as memory of a lease that has ended is seen to be free`;
-    reasons.push({ code: "WAITING_FOR_RELEASE", message, heldBy: [kept.ticket.id] });
+  if (chosen !== undefined) {
+    const message = `memory of a lease that has ended is about to be seen free, and who starts is decided with it; ${chosen.id} comes next`;
+    reasons.push({ code: "WAITING_FOR_RELEASE", message, heldBy: [chosen.id] });
     return;
   }
+  if (kept === undefined || placementFor(state, req, ctx) !== undefined) return;
   // No time in the text: it would change all the while, and be told again each time.
   const message =
     kept.care === "bound"

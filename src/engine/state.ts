@@ -193,6 +193,11 @@ export interface EngineState {
   served: Served | undefined;
   /** How many waiting tickets want figures no older than that. */
   readonly pollIntervals: Map<Millis, number>;
+  /**
+   * The first of those that the last pass chose to start and that wait only for memory of a lease that has ended to be seen free.
+   * The choice was made on what will be free then; until the next measurement nobody else starts, or it would be made anew on less.
+   */
+  chosen: TicketRecord | undefined;
   /** The start that the last pass kept for the first ticket. */
   kept: KeptStart | undefined;
   readonly wakes: WakeHeap;
@@ -234,6 +239,7 @@ export function createState(settings: EngineSettings, rules: ReadonlyMap<string,
     holds: [],
     served: undefined,
     pollIntervals: new Map(),
+    chosen: undefined,
     kept: undefined,
     wakes: new WakeHeap(),
     nextToken: settings.firstToken,
