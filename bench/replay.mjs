@@ -5,7 +5,7 @@ import * as engine from "./lib/dist.mjs";
 import { randomFrom } from "./lib/load.mjs";
 import { print, printSetUp, printTable } from "./lib/print.mjs";
 
-const { values } = parseArgs({ options: { jobs: { type: "string", default: "500,5000" } } });
+const { values } = parseArgs({ options: { jobs: { type: "string", default: "500,2000" } } });
 const sizes = values.jobs.split(",").map(Number);
 const machines = [1, 4, 8];
 const vramMb = 24_576;

@@ -179,26 +179,22 @@ describe("a plan by estimates", () => {
     expect(startsOf(timeline, [first, likely(70_000, { vramMb: 4 })], guessed)).toEqual([1]);
   });
 
-  it("keeps one for it once it has waited for long, and sooner if it needs several GPUs", () => {
-    const others = [likely(50_000, { vramMb: 4 })];
+  it("keeps GPUs for one that needs several once it has waited for long, and for one that needs one never", () => {
     const startsAfter = (waitedMs: number, gpuCount: number, usualWaitMs = 0) => {
       const two = timelineOf({ poolOf: [0, 1], host: 2 }, [10, 10, 100]);
       two.start(task({ vramMb: 6 }), [0], 60_000);
       two.start(task({ vramMb: 6 }), [1], 60_000);
       const first = likely(100_000, { vramMb: 10, gpuCount, waitedMs, devices: gpuCount === 1 ? [0] : undefined });
-      const only = others.map((o) => ({ ...o, devices: [0] }));
-      return startsOf(two, [first, ...only], { ...guessed, usualWaitMs });
+      const other = likely(50_000, { vramMb: 4, devices: [0] });
+      return startsOf(two, [first, other], { ...guessed, usualWaitMs });
     };
-    const { agedAfterMs, agedAfterMsMany, agedAfterWaits } = planConstants;
-    expect(agedAfterMsMany).toBeLessThan(agedAfterMs);
-    expect(startsAfter(agedAfterMsMany, 2)).toEqual([1]);
-    expect(startsAfter(agedAfterMsMany + 1, 2)).toEqual([]);
-    expect(startsAfter(agedAfterMsMany + 1, 1)).toEqual([1]);
-    expect(startsAfter(agedAfterMs, 1)).toEqual([1]);
-    expect(startsAfter(agedAfterMs + 1, 1)).toEqual([]);
+    const { agedAfterMs, agedAfterWaits } = planConstants;
+    expect(startsAfter(agedAfterMs, 2)).toEqual([1]);
+    expect(startsAfter(agedAfterMs + 1, 2)).toEqual([]);
+    expect(startsAfter(agedAfterMs + 1, 1)).toEqual([1]);
     // Where everybody waits for long, that is not long.
-    expect(startsAfter(agedAfterMs + 1, 1, agedAfterMs)).toEqual([1]);
-    expect(startsAfter(agedAfterWaits * agedAfterMs + 1, 1, agedAfterMs)).toEqual([]);
+    expect(startsAfter(agedAfterMs + 1, 2, agedAfterMs)).toEqual([1]);
+    expect(startsAfter(agedAfterWaits * agedAfterMs + 1, 2, agedAfterMs)).toEqual([]);
   });
 
   it("keeps one at once for a ticket that has been overtaken as often as it may be, and lets nobody count on an estimate", () => {
@@ -215,20 +211,19 @@ describe("a plan by estimates", () => {
   });
 
   it("goes on keeping the GPUs that were chosen for an old ticket, whatever is thought of their ends by now", () => {
-    const timeline = timelineOf({ poolOf: [0, 1], host: 2 }, [10, 10, 100]);
-    timeline.start(task({ vramMb: 6 }), [0], 60_000);
-    timeline.start(task({ vramMb: 6 }), [1], 50_000);
-    const first = likely(100_000, { vramMb: 10, waitedMs: 500_000 });
-    expect([...(plan(timeline, [first], guessed).reservation?.expectedPools ?? [])]).toEqual([1]);
-    const kept = plan(timeline, [{ ...first, keptPools: new Set([0]) }], guessed).reservation;
-    expect([...(kept?.expectedPools ?? [])]).toEqual([0]);
+    const timeline = timelineOf({ poolOf: [0, 1, 2], host: 3 }, [10, 10, 10, 100]);
+    for (const [device, endsAt] of [60_000, 50_000, 40_000].entries()) timeline.start(task({ vramMb: 6 }), [device], endsAt);
+    const first = likely(100_000, { gpuCount: 2, vramMb: 10, waitedMs: 500_000 });
+    expect([...(plan(timeline, [first], guessed).reservation?.expectedPools ?? [])].sort()).toEqual([1, 2]);
+    const kept = plan(timeline, [{ ...first, keptPools: new Set([0, 1]) }], guessed).reservation;
+    expect([...(kept?.expectedPools ?? [])].sort()).toEqual([0, 1]);
     expect(kept?.startsAt).toBe(60_000);
   });
 });
 
 describe("the care that is taken for the first", () => {
   it("is a bound where every end is known, and rises with its age where it is not", () => {
-    const old = likely(1, { waitedMs: 1e9 });
+    const old = likely(1, { gpuCount: 2, waitedMs: 1e9 });
     expect(careFor(old, 0, exact)).toBe("bound");
     expect(careFor(likely(1), 0, guessed)).toBe("likely");
     expect(careFor(old, 0, guessed)).toBe("cautious");
