@@ -4,7 +4,7 @@ import type { FitContext } from "./fit.ts";
 import { holdFor, tookFrom } from "./holds.ts";
 import type { Judgement } from "./judge.ts";
 import { grant, requestKey } from "./leases.ts";
-import { reasonsNow } from "./quota.ts";
+import { quotaReason, reasonsNow } from "./quota.ts";
 import type { Millis } from "./sample.ts";
 import { asksEach, type EngineState, type LeaseRecord, type TicketHold, type TicketRecord } from "./state.ts";
 import type { Reason, Refusal, Workload } from "./types.ts";
@@ -50,8 +50,15 @@ function countOvertaking(state: EngineState, by: TicketRecord, { gpus }: Judgeme
 /** What is held for the tickets that were overtaken often enough, in order. */
 export function refreshHolds(state: EngineState, now: Millis): void {
   const holds: TicketHold[] = [];
+  state.limitHeldFor.clear();
   for (const ticket of state.line.overtakenAtLeast(state.settings.maxOvertakes, state.orderAt)) {
     if (!ticket.connected) continue;
+    if (quotaReason(state, ticket.workload) !== undefined) {
+      // Memory would be held in vain; what it needs is that its tenant's other tickets stop using the limit up.
+      const { tenant } = ticket.workload;
+      if (!state.limitHeldFor.has(tenant)) state.limitHeldFor.set(tenant, ticket);
+      continue;
+    }
     const hold = holdFor(state, ticket, holds, now);
     if (hold !== undefined) holds.push(hold);
   }
@@ -102,5 +109,6 @@ export function removeTicket(state: EngineState, ticket: TicketRecord): void {
   state.holds = state.holds.filter((h) => h.ticket !== ticket);
   if (state.kept?.ticket === ticket) state.kept = undefined;
   if (state.chosen === ticket) state.chosen = undefined;
+  if (state.limitHeldFor.get(ticket.workload.tenant) === ticket) state.limitHeldFor.delete(ticket.workload.tenant);
   state.version++;
 }

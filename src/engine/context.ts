@@ -3,10 +3,10 @@ import { endsInTime, type KeptStart } from "./kept-start.ts";
 import type { Room } from "./least-needs.ts";
 import { lastsNow, type Scene, sceneOf, type TicketTask, taskOf } from "./outlook.ts";
 import { careFor, type Outlook, reserve } from "./plan.ts";
-import { roomWithin } from "./quota.ts";
+import { hasLimits, roomWithin } from "./quota.ts";
 import type { Millis } from "./sample.ts";
 import type { EngineState, TicketRecord } from "./state.ts";
-import type { Reservation } from "./timeline.ts";
+import { Reservation, type Timeline } from "./timeline.ts";
 import type { Workload } from "./types.ts";
 
 /** Somebody in the order of service: a ticket, or a request that is not in the line. */
@@ -20,17 +20,24 @@ const allRoom: Room = { vramMb: () => Infinity, ramMb: Infinity };
 
 /** What a fit of this ticket or request is judged under, besides the books. */
 export function contextOf(state: EngineState, asking: Asking, now: Millis): FitContext {
-  const first = state.discipline === "strict-fifo" ? firstInLine(state) : undefined;
-  const behind = first !== undefined && state.line.precedes(first, asking, state.orderAt) ? first : undefined;
+  const first = state.discipline === "strict-fifo" ? firstInLine(state) : state.limitHeldFor.get(asking.workload.tenant);
   const kept = bindingStart(state, asking, now);
+  const shares = kept !== undefined && sharesLimit(state, kept.ticket, asking);
+  const behind = first !== undefined && state.line.precedes(first, asking, state.orderAt) ? first : undefined;
   return {
     now,
     ageLimitMs: Math.min(asking.pollIntervalMs, state.settings.maxSampleAgeMs),
     holds: state.holds.filter((h) => state.line.precedes(h.ticket, asking, state.orderAt)),
     ...(kept === undefined ? {} : { kept }),
-    ...(behind === undefined ? {} : { behind }),
+    ...(behind !== undefined ? { behind } : shares ? { behind: kept.ticket } : {}),
     ...(state.chosen === undefined ? {} : { chosen: state.chosen }),
   };
+}
+
+/** What one of them has of their tenant's limit the other cannot have. */
+function sharesLimit(state: EngineState, ticket: TicketRecord, asking: Asking): boolean {
+  const { tenant } = asking.workload;
+  return ticket.workload.tenant === tenant && hasLimits(state, tenant);
 }
 
 /** The kept start that the request must leave room for: it comes later, and is not surely over by then. */
@@ -71,12 +78,23 @@ export function windowOf(state: EngineState, scene: Scene, room: Room, now: Mill
   return [...chosen].map((ticket) => taskOf(state, ticket, scene, now));
 }
 
+/** What a plan is made on, and under which outlook. */
+export interface Prospect {
+  readonly timeline: Timeline;
+  readonly outlook: Outlook;
+}
+
 /**
- * Starts are promised to those who say how long they run, when everybody who runs has said it: an empty machine alone makes no
- * promise, or without any durations it would be served in order whenever it is empty.
+ * A start is promised to a first ticket that says how long it runs, where those whose end is certain give it room: whoever did
+ * not say when they end is taken to stay. An empty machine alone makes no promise; without any durations tickets would be served
+ * in order whenever it is empty.
  */
-export function outlookOf(state: EngineState, scene: Scene, first: TicketTask): Outlook {
-  return { isExact: scene.isExact && first.boundMs !== Infinity, usualWaitMs: state.usualWaitMs };
+export function prospectFor(state: EngineState, scene: Scene, first: TicketTask): Prospect {
+  const isExact = first.boundMs !== Infinity && Reservation.earliest(scene.certain, first, 0) !== undefined;
+  return {
+    timeline: isExact ? scene.certain : scene.timeline,
+    outlook: { isExact, usualWaitMs: state.usualWaitMs },
+  };
 }
 
 /**
@@ -84,16 +102,20 @@ export function outlookOf(state: EngineState, scene: Scene, first: TicketTask): 
  * a ticket waits for stay the same once it has waited for long.
  */
 export function keepStart(state: EngineState, now: Millis): void {
+  // Who starts is decided already, and waits only to be seen to fit.
+  if (state.chosen !== undefined) return;
   state.kept = undefined;
   if (state.discipline !== "backfill") return;
   const first = firstInLine(state);
   if (first === undefined) return;
   const scene = sceneOf(state, now);
   const task = taskOf(state, first, scene, now);
-  const outlook = outlookOf(state, scene, task);
+  const { timeline, outlook } = prospectFor(state, scene, task);
   const care = careFor(task, 0, outlook);
-  const reservation = reserve(scene.timeline, task, 0, care);
-  if (reservation !== undefined) state.kept = keptStart(first, scene, outlook, reservation, now);
+  const reservation = reserve(timeline, task, 0, care);
+  if (reservation === undefined) return;
+  state.kept = keptStart(first, scene, outlook, reservation, now);
+  state.wakes.push({ at: state.kept.startsAt, kind: "kept-start", id: first.id });
 }
 
 export function keptStart(
@@ -113,10 +135,10 @@ export function keptStart(
 }
 
 /** A ticket that has waited for long keeps the GPUs that it waits for. */
-export function settleOnPools(state: EngineState, task: TicketTask, scene: Scene, outlook: Outlook): TicketTask {
+export function settleOnPools(state: EngineState, task: TicketTask, scene: Scene, { timeline, outlook }: Prospect): TicketTask {
   const care = careFor(task, 0, outlook);
   if ((care !== "cautious" && care !== "never") || task.keptPools !== undefined || task.gpuCount === 0) return task;
-  const reservation = reserve(scene.timeline, task, 0, care);
+  const reservation = reserve(timeline, task, 0, care);
   if (reservation === undefined) return task;
   const pools = reservation.expectedPools;
   const { ticket } = task;

@@ -1,6 +1,7 @@
 import { refusalNow } from "./admit.ts";
 import { largestEver, largestNow, neverFits } from "./capacity.ts";
-import { contextOf } from "./context.ts";
+import { type Asking, contextOf, keepStart } from "./context.ts";
+import type { FitContext } from "./fit.ts";
 import { judge, policyFor } from "./judge.ts";
 import type { Millis } from "./sample.ts";
 import type { EngineState } from "./state.ts";
@@ -22,7 +23,7 @@ export interface Explanation {
 /** A dry run of WaitForResources: what would be decided now, and why. Changes nothing. */
 export function explain(state: EngineState, workload: Workload, policy: string, now: Millis): Explanation {
   const place = { seq: state.nextSeq, workload, pollIntervalMs: state.settings.defaultPollIntervalMs };
-  const ctx = contextOf(state, place, now);
+  const ctx = dryContext(state, place, now);
   const name = policyFor(state, policy, "wait");
   const judgement = judge(state, name, { workload, mayWait: true, waitedMs: 0 }, ctx);
   const never = neverFits(state, workload.requirements);
@@ -39,4 +40,13 @@ export function explain(state: EngineState, workload: Workload, policy: string, 
     ...(ever === undefined ? {} : { largestThatFits: ever }),
     ...(today === undefined ? {} : { largestNow: today }),
   };
+}
+
+/** The start of the first is kept as it would be for a real request, and forgotten again. */
+function dryContext(state: EngineState, place: Asking, now: Millis): FitContext {
+  const { kept } = state;
+  keepStart(state, now);
+  const ctx = contextOf(state, place, now);
+  state.kept = kept;
+  return ctx;
 }

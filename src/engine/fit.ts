@@ -132,6 +132,7 @@ export function placementFor(state: EngineState, req: Requirements, ctx: FitCont
   const { kept } = ctx;
   if (kept === undefined || placed === undefined || leavesRoom(kept, req, uuidsOf(placed))) return placed;
   // Where it fits best it would be in the way; elsewhere it may not.
+  if (req.gpuCount === 1) return placeBeside(state, req, ctx, kept);
   const without = new Set(keptGpus(kept));
   const uuids = allowedDevices(state, req)
     .map((d) => d.uuid)
@@ -139,6 +140,21 @@ export function placementFor(state: EngineState, req: Requirements, ctx: FitCont
   if (uuids.length < req.gpuCount || req.gpuCount === 0) return undefined;
   const elsewhere = placementBy(state, { ...req, gpuUuids: uuids }, ctx);
   return elsewhere !== undefined && leavesRoom(kept, req, uuidsOf(elsewhere)) ? elsewhere : undefined;
+}
+
+/** The fullest single GPU on which it leaves room for the kept start. */
+function placeBeside(state: EngineState, req: Requirements, ctx: FitContext, kept: KeptStart): Placement | undefined {
+  const without = new Set<string>();
+  const allowed = allowedDevices(state, req).map((d) => d.uuid);
+  for (;;) {
+    const gpuUuids = allowed.filter((uuid) => !without.has(uuid));
+    if (gpuUuids.length === 0) return undefined;
+    const placed = placementBy(state, { ...req, gpuUuids }, ctx);
+    if (placed === undefined) return undefined;
+    const [uuid] = uuidsOf(placed);
+    if (uuid === undefined || leavesRoom(kept, req, [uuid])) return placed;
+    without.add(uuid);
+  }
 }
 
 function uuidsOf(placement: Placement): readonly string[] {

@@ -1,4 +1,4 @@
-import { outlookOf, windowOf } from "./context.ts";
+import { prospectFor, windowOf } from "./context.ts";
 import { sceneOf, type TicketTask } from "./outlook.ts";
 import { forecastStarts, reserve } from "./plan.ts";
 import { roomOf } from "./room.ts";
@@ -8,10 +8,13 @@ import type { EstimateBasis, TicketId } from "./types.ts";
 
 /** Forecasts are not made more often than this: they are estimates, and take longer to make than a decision. */
 const freshForMs: Millis = 1_000;
+const newcomersAfterMs: Millis = 100;
 
 export interface Forecast {
   readonly madeAt: Millis;
   readonly starts: ReadonlyMap<TicketId, Millis>;
+  /** Who waited when it was made. */
+  readonly seen: ReadonlySet<TicketId>;
   /** What is promised to the first. */
   readonly latest: { readonly ticketId: TicketId; readonly at: Millis } | undefined;
   readonly basis: EstimateBasis;
@@ -27,7 +30,7 @@ export function expectedStartOf(
   now: Millis,
 ): { readonly expectedStart: Millis; readonly estimateBasis: EstimateBasis } | undefined {
   if (state.discipline !== "backfill") return undefined;
-  const forecast = forecastAt(state, now);
+  const forecast = forecastAt(state, now, ticket.id);
   const at = forecast?.starts.get(ticket.id);
   return at === undefined || forecast === undefined
     ? undefined
@@ -50,9 +53,11 @@ export function latestStartOf(state: EngineState, ticket: TicketRecord, now: Mil
   return at === undefined || at < now ? undefined : at;
 }
 
-function forecastAt(state: EngineState, now: Millis): Forecast | undefined {
+function forecastAt(state: EngineState, now: Millis, ticketId?: TicketId): Forecast | undefined {
   const last = state.forecast;
-  if (last !== undefined && now - last.madeAt < freshForMs) return last;
+  // One that has just come is not in the last forecast.
+  const isKnown = last !== undefined && (ticketId === undefined || last.seen.has(ticketId));
+  if (last !== undefined && now - last.madeAt < (isKnown ? freshForMs : newcomersAfterMs)) return last;
   state.forecast = make(state, now);
   return state.forecast;
 }
@@ -63,13 +68,12 @@ function make(state: EngineState, now: Millis): Forecast {
   const starts = new Map<TicketId, Millis>();
   const [first] = tasks;
   let latest: Forecast["latest"];
-  const isDeclared = scene.isExact && tasks.every((t) => t.boundMs !== Infinity);
+  const isDeclared = scene.isDeclared && tasks.every((t) => t.boundMs !== Infinity);
   if (first !== undefined && (isDeclared || state.durations.isKnown)) {
-    const outlook = outlookOf(state, scene, first);
-    const earliest = outlook.isExact ? reserve(scene.timeline, first, 0, "bound") : undefined;
+    const { timeline, outlook } = prospectFor(state, scene, first);
+    const earliest = outlook.isExact && state.chosen === undefined ? reserve(timeline, first, 0, "bound") : undefined;
     if (earliest !== undefined) latest = { ticketId: first.ticket.id, at: now + earliest.startsAt };
-    for (const [task, at] of forecastStarts(scene.timeline, tasks, outlook))
-      starts.set((task as TicketTask).ticket.id, now + at);
+    for (const [task, at] of forecastStarts(timeline, tasks, outlook)) starts.set((task as TicketTask).ticket.id, now + at);
   }
-  return { madeAt: now, starts, latest, basis: isDeclared ? "declared" : "learned" };
+  return { madeAt: now, starts, seen: new Set(state.tickets.keys()), latest, basis: isDeclared ? "declared" : "learned" };
 }

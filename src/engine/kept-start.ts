@@ -27,14 +27,24 @@ export function endsInTime(
 
 /** True when the ticket can still start then although other work runs on these GPUs for ever. */
 export function leavesRoom(kept: KeptStart, req: Requirements, gpus: readonly GpuUuid[]): boolean {
+  const { task, positions } = onTimeline(kept, req, gpus);
+  return kept.reservation.leavesRoom(task, positions);
+}
+
+/** Other work that may still run then has been let in on these GPUs. */
+export function letIn(kept: KeptStart, req: Requirements, gpus: readonly GpuUuid[]): void {
+  const { task, positions } = onTimeline(kept, req, gpus);
+  kept.reservation.admit(task, positions);
+}
+
+function onTimeline(kept: KeptStart, req: Requirements, gpus: readonly GpuUuid[]) {
   const positions: number[] = [];
   for (const uuid of gpus) {
     const at = kept.positions.get(uuid);
     if (at !== undefined) positions.push(at);
   }
   // A GPU that was not usable when the start was kept takes nothing from it.
-  const task = { ...asTask(req), gpuCount: positions.length };
-  return kept.reservation.leavesRoom(task, positions);
+  return { task: { ...asTask(req), gpuCount: positions.length }, positions };
 }
 
 function asTask(req: Requirements) {

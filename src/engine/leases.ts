@@ -83,8 +83,9 @@ export function grant(
  * Charges a tenant for its lease: at admission for as long as it is thought to run, so that a burst of requests does not get in
  * before anything counts; again for as long whenever it has run for what was charged.
  */
-export function charge(state: EngineState, lease: LeaseRecord, ms: Millis, now: Millis): void {
+export function charge(state: EngineState, lease: LeaseRecord, forMs: Millis, now: Millis): void {
   if (state.settings.fairShareHalfLifeMs === 0) return;
+  const ms = Math.max(1, forMs);
   state.fairShare.charge(lease.workload.tenant, lease.share * ms, now);
   lease.chargedMs += ms;
   state.wakes.push({ at: lease.grantedAt + lease.chargedMs, kind: "lease-charge", id: lease.id });
@@ -93,9 +94,13 @@ export function charge(state: EngineState, lease: LeaseRecord, ms: Millis, now: 
 /** What was charged and not used is given back, and how long it ran is learned. */
 function settleAccount(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Millis): void {
   const ranMs = now - lease.grantedAt;
-  state.fairShare.refund(lease.workload.tenant, lease.share * Math.max(0, lease.chargedMs - ranMs), now);
+  const { fairShareHalfLifeMs: halfLife } = state.settings;
+  // What was charged has decayed since; as much of it is given back as is left of it.
+  const left = halfLife === 0 ? 0 : 0.5 ** (ranMs / halfLife);
+  state.fairShare.refund(lease.workload.tenant, lease.share * Math.max(0, lease.chargedMs - ranMs) * left, now);
   // One that nobody claimed, renewed or let finish says nothing about how long such work takes.
-  if (why === "released" || why === "process-exited" || why === "stream-closed") {
+  const isHeard = lease.claimBy === undefined;
+  if (isHeard && (why === "released" || why === "process-exited" || why === "stream-closed")) {
     state.durations.learn(lease.kind, lease.estimateMs, ranMs);
   }
 }

@@ -2,6 +2,7 @@ import { availableOf, capacityOf, outstandingOf, poolKeyOf } from "./books.ts";
 import { kindOf } from "./durations.ts";
 import { deviceBlock } from "./fit.ts";
 import { type PlanTask, planConstants } from "./plan.ts";
+import { hasLimits } from "./quota.ts";
 import type { GpuSample, Mib, Millis } from "./sample.ts";
 import { type EngineState, type Holding, hostPool, type LeaseRecord, type PoolKey, type TicketRecord } from "./state.ts";
 import { type Occupant, Timeline } from "./timeline.ts";
@@ -16,10 +17,12 @@ export interface Scene {
   /** What one GPU can be promised on average, and the host memory that goes with one. */
   readonly gpuMb: Mib;
   readonly ramMb: Mib;
-  /** Every lease says when it ends. */
-  readonly isExact: boolean;
+  /** The same as far as it is certain: those who did not say when they end never do. */
+  readonly certain: Timeline;
   /** A lease has ended whose memory is not seen to be free yet. */
   readonly isSettling: boolean;
+  /** Every lease says when it ends. */
+  readonly isDeclared: boolean;
   readonly likelySpread: number;
   readonly cautiousSpread: number;
 }
@@ -30,13 +33,11 @@ export function sceneOf(state: EngineState, now: Millis): Scene {
   const indexOf = new Map(pools.map((key, i) => [key, i]));
   const users = pools.map(() => 0);
   const locked = pools.map(() => 0);
-  const occupants: Occupant[] = [];
-  let isExact = true;
+  const occupants: GuessedOccupant[] = [];
   let isSettling = false;
   for (const lease of state.leases.values()) {
     const occupant = occupantOf(state, lease, indexOf, now);
     if (occupant === undefined) continue;
-    if (occupant.isGuess) isExact = false;
     if (lease.phase === "settling") isSettling = true;
     occupants.push(occupant);
     for (const pool of occupant.pools) {
@@ -44,7 +45,9 @@ export function sceneOf(state: EngineState, now: Millis): Scene {
       if (occupant.exclusive) locked[pool] = (locked[pool] as number) + 1;
     }
   }
-  occupants.sort((a, b) => a.endsAt - b.endsAt);
+  occupants.sort(byEnd);
+  const certainly = occupants.map((o) => (o.isGuess ? { ...o, endsAt: Infinity } : o)).sort(byEnd);
+  const free = pools.map((key) => freeIn(state, key));
   const layout = { poolOf: devices.map((d) => indexOf.get(poolKeyOf(d)) as number), host: indexOf.get(hostPool) as number };
   const capacities = pools.map((key) => {
     const pool = state.pools.get(key);
@@ -52,23 +55,25 @@ export function sceneOf(state: EngineState, now: Millis): Scene {
   });
   const total = layout.poolOf.reduce((sum, pool) => sum + (capacities[pool] ?? 0), 0);
   return {
-    timeline: new Timeline(
-      layout,
-      pools.map((key) => freeIn(state, key)),
-      users,
-      locked,
-      occupants,
-    ),
+    timeline: new Timeline(layout, [...free], [...users], [...locked], occupants),
+    certain: new Timeline(layout, free, users, locked, certainly),
     pools,
     devices,
     positions: new Map(devices.map((d, i) => [d.uuid, i])),
     gpuMb: devices.length === 0 ? 1 : Math.max(1, total / devices.length),
     ramMb: Math.max(1, (capacities[layout.host] ?? Infinity) / Math.max(1, devices.length)),
-    isExact,
     isSettling,
+    isDeclared: occupants.every((o) => !o.isGuess),
     likelySpread: state.durations.spread(planConstants.likelyShare),
     cautiousSpread: state.durations.spread(planConstants.cautiousShare),
   };
+}
+
+type GuessedOccupant = Occupant & { readonly isGuess: boolean };
+
+/** Infinity − Infinity is not a number. */
+function byEnd(a: Occupant, b: Occupant): number {
+  return a.endsAt === b.endsAt ? 0 : a.endsAt - b.endsAt;
 }
 
 function isUsable(state: EngineState, device: GpuSample, now: Millis): boolean {
@@ -91,7 +96,7 @@ function occupantOf(
   lease: LeaseRecord,
   indexOf: ReadonlyMap<PoolKey, number>,
   now: Millis,
-): (Occupant & { readonly isGuess: boolean }) | undefined {
+): GuessedOccupant | undefined {
   if (lease.phase === "releasing" || lease.phase === "ended") return undefined;
   const takes: { pool: number; mb: Mib }[] = [];
   const pools: number[] = [];
@@ -159,6 +164,8 @@ export function taskOf(state: EngineState, ticket: TicketRecord, scene: Scene, n
   const req = ticket.workload.requirements;
   return {
     ticket,
+    group: `${ticket.workload.priority} ${ticket.workload.tenant}`,
+    limited: hasLimits(state, ticket.workload.tenant) ? ticket.workload.tenant : undefined,
     gpuCount: req.gpuCount,
     vramMb: req.vramMb,
     ramMb: req.ramMb,

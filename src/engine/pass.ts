@@ -1,8 +1,9 @@
 import { admit, refreshHolds, refusalNow, refuseTicket } from "./admit.ts";
 import { neverFits } from "./capacity.ts";
-import { contextOf, keptStart, outlookOf, servable, settleOnPools, windowOf } from "./context.ts";
+import { contextOf, keepStart, keptStart, prospectFor, servable, settleOnPools, windowOf } from "./context.ts";
 import type { Effect } from "./events.ts";
 import { judge, policyFor } from "./judge.ts";
+import { letIn } from "./kept-start.ts";
 import { sceneOf, type TicketTask } from "./outlook.ts";
 import { plan } from "./plan.ts";
 import { quotaReason } from "./quota.ts";
@@ -55,8 +56,9 @@ function passOnce(state: EngineState, now: Millis, effects: Effect[]): void {
   }
 }
 
-/** A policy that goes by more than the fit is asked about every ticket. */
+/** A policy that goes by more than the fit is asked about every ticket. Nothing is planned, but the first keeps its start. */
 function askEach(state: EngineState, now: Millis, effects: Effect[]): void {
+  keepStart(state, now);
   for (const ticket of state.line.inOrder(state.orderAt)) if (ticket.connected) serve(state, ticket, now, effects);
 }
 
@@ -68,9 +70,16 @@ function inOrder(state: EngineState, now: Millis, effects: Effect[]): void {
   }
 }
 
-/** Whoever fits, in order. */
+/** So many tickets that fit and are kept back are looked at in one pass after those that were weighed. */
+const sweepAtMost = 256;
+
+/** Whoever fits, in order; with a kept start, only so many of those that it keeps back. */
 function sweep(state: EngineState, now: Millis, effects: Effect[]): void {
-  for (const ticket of servable(state, roomOf(state, now))) serve(state, ticket, now, effects);
+  let keptBack = 0;
+  for (const ticket of servable(state, roomOf(state, now))) {
+    if (serve(state, ticket, now, effects) || state.kept === undefined) continue;
+    if (++keptBack >= sweepAtMost) return;
+  }
 }
 
 /** Starts what the plan starts, and keeps the start that it keeps. */
@@ -79,13 +88,16 @@ function planned(state: EngineState, now: Millis, effects: Effect[]): void {
   if (servable(state, room).next().done === true) return;
   const scene = sceneOf(state, now);
   // Who starts next is decided on what is about to be free too: else the little that is free now would be given away first.
-  if (scene.isSettling) scene.timeline.advance();
+  if (scene.isSettling) {
+    scene.timeline.advance();
+    scene.certain.advance();
+  }
   const [first, ...others] = windowOf(state, scene, room, now);
   if (first === undefined) return;
-  const outlook = outlookOf(state, scene, first);
-  const tasks = [settleOnPools(state, first, scene, outlook), ...others];
+  const prospect = prospectFor(state, scene, first);
+  const tasks = [settleOnPools(state, first, scene, prospect), ...others];
   state.verdicts += tasks.length;
-  const { starts, reservation } = plan(scene.timeline, tasks, outlook);
+  const { starts, reservation } = plan(prospect.timeline, tasks, prospect.outlook);
   const devicesOf = new Map(starts.map((s) => [(s.task as TicketTask).ticket, s.devices]));
   // In order of service, so that nobody counts as overtaken by somebody who starts at the same moment.
   for (const { ticket } of tasks) {
@@ -94,10 +106,11 @@ function planned(state: EngineState, now: Millis, effects: Effect[]): void {
     const on = devices.map((i) => scene.devices[i]?.uuid as GpuUuid);
     serve(state, ticket, now, effects, on, scene.isSettling);
   }
+  // What waits to be seen may turn out otherwise: until then nothing is promised.
   if (scene.isSettling) state.chosen = tasks.find((t) => devicesOf.has(t.ticket) && state.line.has(t.ticket))?.ticket;
-  if (reservation === undefined) return;
+  if (reservation === undefined || state.chosen !== undefined) return;
   const { ticket } = reservation.task as TicketTask;
-  if (state.line.has(ticket)) state.kept = keptStart(ticket, scene, outlook, reservation, now);
+  if (state.line.has(ticket)) state.kept = keptStart(ticket, scene, prospect.outlook, reservation, now);
 }
 
 /**
@@ -120,6 +133,8 @@ function serve(
   const judgement = judge(state, policy, request, ctx, on, onlyThere);
   if (judgement.verdict === "admit") {
     admit(state, ticket, judgement, policy, now, effects, true);
+    const gpus = judgement.gpus.map((g) => g.uuid);
+    if (ctx.kept !== undefined && ctx.kept === state.kept) letIn(ctx.kept, workload.requirements, gpus);
     return true;
   }
   if (judgement.verdict === "refuse") {

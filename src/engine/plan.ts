@@ -9,6 +9,10 @@ import { Reservation, type Task, type Timeline } from "./timeline.ts";
 
 /** A ticket, as a plan sees it. */
 export interface PlanTask extends Task {
+  /** Equal for tickets of one tenant and one priority. A plan chooses among these; whose turn it is, it does not decide. */
+  readonly group: string;
+  /** Its tenant, where that has limits: what its tickets may have at the same time is less than what the machine has. */
+  readonly limited: string | undefined;
   readonly waitedMs: Millis;
   /** Share of one GPU (or of the host memory that goes with one) that it takes, summed over its GPUs. */
   readonly size: number;
@@ -190,7 +194,7 @@ export function fill(
   started: (task: PlanTask, devices: readonly number[]) => void,
 ): Reservation | undefined {
   const begin = (task: PlanTask, devices: readonly number[]): void => {
-    timeline.start(task, devices, now + task.likelyMs);
+    timeline.start(task, devices, now + (outlook.isExact ? task.boundMs : task.likelyMs));
     left.splice(left.indexOf(task), 1);
     started(task, devices);
   };
@@ -210,6 +214,8 @@ export function fill(
     let devices = timeline.place(task);
     if (devices === undefined) continue;
     if (reservation !== undefined && now + endOf(task, care) > reservation.startsAt) {
+      // What it has of its tenant's limit then, the first cannot have.
+      if (task.limited !== undefined && task.limited === head.limited) continue;
       devices = besides(timeline, task, devices, reservation);
       if (devices === undefined) continue;
       reservation.admit(task, devices);
@@ -219,11 +225,22 @@ export function fill(
   return reservation;
 }
 
+/**
+ * By score, within each group: priority and fair share decide whose turn it is, the score which of their tickets takes it.
+ * Where there is one tenant and one priority, that is all of them.
+ */
 function ranked(tasks: readonly PlanTask[], now: Millis, outlook: Outlook, score: Score | undefined): readonly PlanTask[] {
   if (score === undefined || tasks.length < 2) return tasks;
-  const scored = tasks.map((task) => ({ task, score: score(task, now, outlook) }));
-  scored.sort((a, b) => b.score - a.score);
-  return scored.map((s) => s.task);
+  const groups = new Map<string, { readonly task: PlanTask; readonly score: number }[]>();
+  for (const task of tasks) {
+    const scored = { task, score: score(task, now, outlook) };
+    const group = groups.get(task.group);
+    if (group === undefined) groups.set(task.group, [scored]);
+    else group.push(scored);
+  }
+  // Best last, to be taken from the end; of equals the earlier one is better.
+  for (const group of groups.values()) group.reverse().sort((a, b) => a.score - b.score);
+  return tasks.flatMap((turn) => groups.get(turn.group)?.pop()?.task ?? []);
 }
 
 /** Devices on which other work may run past the start that is kept: where it fits best, else away from the kept ones. */
@@ -234,6 +251,7 @@ export function besides(
   reservation: Reservation,
 ): readonly number[] | undefined {
   if (reservation.leavesRoom(task, devices)) return devices;
+  if (task.gpuCount === 1) return timeline.places(task).find((other) => reservation.leavesRoom(task, other));
   const elsewhere = timeline.place(task, reservation.expectedPools);
   return elsewhere !== undefined && reservation.leavesRoom(task, elsewhere) ? elsewhere : undefined;
 }

@@ -13,6 +13,12 @@ export function limitsOf(state: EngineState, tenant: string): TenantLimits {
   return tenantLimits.get(tenant) ?? tenantLimits.get("*") ?? {};
 }
 
+/** True when what the tenant's leases may have at the same time is limited. */
+export function hasLimits(state: EngineState, tenant: string): boolean {
+  const { gpus, vramMb } = limitsOf(state, tenant);
+  return gpus !== undefined || vramMb !== undefined;
+}
+
 /** Tickets of one tenant that may wait at the same time. */
 export function queueLimitOf(state: EngineState, tenant: string): number {
   return limitsOf(state, tenant).queued ?? state.settings.maxQueuePerTenant;
@@ -73,7 +79,8 @@ export function roomWithin(state: EngineState, tenant: string, room: Room): Room
   if (limits.gpus === undefined && limits.vramMb === undefined) return undefined;
   const has = state.running.get(tenant) ?? { gpus: 0, vramMb: 0 };
   const gpus = (limits.gpus ?? Infinity) - has.gpus;
-  const vramMb = (limits.vramMb ?? Infinity) - has.vramMb;
+  // Who needs no memory is not over a limit of it, whatever permissive grants have taken.
+  const vramMb = Math.max(0, (limits.vramMb ?? Infinity) - has.vramMb);
   return {
     vramMb: (gpuCount) => (gpuCount > gpus ? -1 : Math.min(room.vramMb(gpuCount), vramMb / gpuCount)),
     ramMb: room.ramMb,

@@ -23,7 +23,7 @@ export function whyNot(state: EngineState, req: Requirements, ctx: FitContext): 
   const unified = req.gpuCount > 0 && allowedDevices(state, req).some((d) => poolKeyOf(d) === hostPool);
   const ram = ramReason(state, req.ramMb + (unified ? req.vramMb * req.gpuCount : 0), ctx);
   if (ram !== undefined) reasons.push(ram);
-  if (reasons.length === 0) keptBack(state, req, ctx, reasons);
+  keptBack(state, req, ctx, reasons);
   // Devices that share one memory can each fit and yet not fit together.
   if (reasons.length === 0 && placementFor(state, req, ctx) === undefined) {
     const message = `${req.gpuCount} GPUs with ${mib(req.vramMb)} each do not fit at the same time`;
@@ -38,13 +38,15 @@ function keptBack(state: EngineState, req: Requirements, ctx: FitContext, reason
   if (behind === undefined && kept === undefined && chosen === undefined) return;
   if (placementFor(state, req, plain) === undefined) return;
   if (behind !== undefined) {
-    const message = `it fits, but ${behind.id} comes first, and the discipline is strict-fifo`;
-    reasons.push({ code: "BEHIND_IN_QUEUE", message, heldBy: [behind.id] });
+    const why =
+      state.discipline === "strict-fifo" ? "and the discipline is strict-fifo" : "and waits for the limit that they share";
+    const message = `it fits, but ${behind.id} comes first, ${why}`;
+    reasons.unshift({ code: "BEHIND_IN_QUEUE", message, heldBy: [behind.id] });
     return;
   }
   if (chosen !== undefined) {
     const message = `memory of a lease that has ended is about to be seen free, and who starts is decided with it; ${chosen.id} comes next`;
-    reasons.push({ code: "WAITING_FOR_RELEASE", message, heldBy: [chosen.id] });
+    reasons.unshift({ code: "WAITING_FOR_RELEASE", message, heldBy: [chosen.id] });
     return;
   }
   if (kept === undefined || placementFor(state, req, ctx) !== undefined) return;
@@ -53,7 +55,7 @@ function keptBack(state: EngineState, req: Requirements, ctx: FitContext, reason
     kept.care === "bound"
       ? `it fits, but may still run at the start that is promised to ${kept.ticket.id}, and would delay it`
       : `it fits, but would probably still run when ${kept.ticket.id} can start, and would delay it`;
-  reasons.push({ code: "HELD_FOR_EARLIER_TICKET", message, heldBy: [kept.ticket.id] });
+  reasons.unshift({ code: "HELD_FOR_EARLIER_TICKET", message, heldBy: [kept.ticket.id] });
 }
 
 function gpuReasons(state: EngineState, req: Requirements, ctx: FitContext, reasons: Reason[]): void {

@@ -198,6 +198,8 @@ export interface EngineState {
    * The choice was made on what will be free then; until the next measurement nobody else starts, or it would be made anew on less.
    */
   chosen: TicketRecord | undefined;
+  /** By tenant: its ticket that waits for the tenant's limit and has been overtaken often enough; its others wait behind it. */
+  readonly limitHeldFor: Map<string, TicketRecord>;
   /** The start that the last pass kept for the first ticket. */
   kept: KeptStart | undefined;
   readonly wakes: WakeHeap;
@@ -240,6 +242,7 @@ export function createState(settings: EngineSettings, rules: ReadonlyMap<string,
     served: undefined,
     pollIntervals: new Map(),
     chosen: undefined,
+    limitHeldFor: new Map(),
     kept: undefined,
     wakes: new WakeHeap(),
     nextToken: settings.firstToken,

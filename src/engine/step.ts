@@ -25,8 +25,10 @@ export function step(state: EngineState, event: EngineEvent, now: Millis): Outco
   const versionBefore = state.version;
   // Whatever was due before this event happened before it: a lease that has expired cannot be renewed.
   const freed = runDue(state, now, effects);
+  // What that made free goes to those who wait, before somebody comes in this very moment; but not before a newer measurement.
+  if (freed && event.type === "submit") servePass(state, now, effects);
   const { reply, serve } = handle(state, event, now, effects);
-  if (freed || serve) servePass(state, now, effects);
+  if (serve || (freed && event.type !== "submit")) servePass(state, now, effects);
   if (state.version !== versionBefore || event.type === "sample" || event.type === "tick") effects.push({ type: "changed" });
   return { reply, effects };
 }
@@ -187,6 +189,8 @@ function undelivered(state: EngineState, id: LeaseId, now: Millis, effects: Effe
   const lease = state.leases.get(id);
   if (lease === undefined || lease.phase !== "held") return { reply: done, serve: false };
   if (lease.requestId === "" || lease.hold === "stream") {
+    // Nobody used it: how long it was there says nothing.
+    lease.claimBy = now;
     endLease(state, lease, "stream-closed", now, effects);
     return { reply: done, serve: true };
   }

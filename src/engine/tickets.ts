@@ -74,6 +74,8 @@ function waitForFit(state: EngineState, ticket: TicketRecord, policy: string, no
   const full = queueFull(state, ticket.workload.tenant, 1);
   if (full !== undefined) {
     removeTicket(state, ticket);
+    // Something may have been kept back for it.
+    servePass(state, now, effects);
     return failed(full);
   }
   return wait(state, ticket, now, effects);

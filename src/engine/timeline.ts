@@ -92,10 +92,15 @@ export class Timeline {
         least = here;
       }
     });
-    if (best === -1) return undefined;
-    const { host, poolOf } = this.layout;
-    if (poolOf[best] === host && (this.free[host] as number) < task.ramMb + task.vramMb) return undefined;
-    return [best];
+    return best === -1 ? undefined : [best];
+  }
+
+  /** Every single device on which a task for one GPU fits now, the fullest first. */
+  places(task: Task): readonly (readonly number[])[] {
+    if (task.ramMb > 0 && (this.free[this.layout.host] as number) < task.ramMb) return [];
+    const fitting: number[] = [];
+    this.#eachFitting(task, undefined, (device) => fitting.push(device));
+    return fitting.sort((a, b) => this.#freeOn(a) - this.#freeOn(b) || a - b).map((device) => [device]);
   }
 
   #freeOn(device: number): Mib {
@@ -108,7 +113,9 @@ export class Timeline {
     for (let i = 0; i < count; i++) {
       const device = task.devices === undefined ? i : (task.devices[i] as number);
       const pool = poolOf[device] as number;
-      if ((this.free[pool] as number) < task.vramMb || (this.locked[pool] as number) > 0) continue;
+      // Memory of a unified GPU and of the host is the same.
+      const needed = pool === this.layout.host ? task.vramMb + task.ramMb : task.vramMb;
+      if ((this.free[pool] as number) < needed || (this.locked[pool] as number) > 0) continue;
       if (task.exclusive && (this.users[pool] as number) > 0) continue;
       if (without?.has(pool)) continue;
       visit(device);

@@ -4,7 +4,7 @@ import { careFor, endOf, forecastStarts, type Outlook, type PlanTask, plan, plan
 import { type Layout, Reservation, type Timeline } from "../../src/engine/timeline.ts";
 import { task, timelineOf } from "./timeline-support.ts";
 
-const exact: Outlook = { isExact: true, isSettling: false, usualWaitMs: 0 } as Outlook;
+const exact: Outlook = { isExact: true, usualWaitMs: 0 };
 const guessed: Outlook = { ...exact, isExact: false };
 
 /** Work whose owner says how long it runs. */
@@ -18,6 +18,8 @@ function said(ms: number, more: Partial<PlanTask> = {}): PlanTask {
     size: Math.max(0.01, ((more.vramMb ?? 1) * (more.gpuCount ?? 1)) / 10),
     isStrict: false,
     keptPools: undefined,
+    group: "0 default",
+    limited: undefined,
     ...more,
   };
 }
