@@ -47,7 +47,10 @@ function countOvertaking(state: EngineState, by: TicketRecord, { gpus }: Judgeme
   state.line.overtake(by, took, state.orderAt, (t) => tookFrom(t, uuids, takesRam));
 }
 
-/** What is held for the tickets that were overtaken often enough, in order. */
+/** Memory is held for so many tickets at the same time; all further ones would share GPUs with these. */
+const holdsAtMost = 16;
+
+/** What is held for the first tickets that were overtaken often enough, in order. */
 export function refreshHolds(state: EngineState, now: Millis): void {
   const holds: TicketHold[] = [];
   state.limitHeldFor.clear();
@@ -60,7 +63,7 @@ export function refreshHolds(state: EngineState, now: Millis): void {
       continue;
     }
     const hold = holdFor(state, ticket, holds, now);
-    if (hold !== undefined) holds.push(hold);
+    if (hold !== undefined && holds.push(hold) >= holdsAtMost) break;
   }
   state.holds = holds;
 }

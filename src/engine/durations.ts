@@ -36,6 +36,8 @@ export class Durations {
   /** Ends by actual ÷ estimate. */
   readonly #ratios = new Float64Array(bins);
   #ratioCount = 0;
+  /** Worked out since the last end. */
+  readonly #spreads = new Map<number, number>();
   #sinceHalved = 0;
 
   /** True once estimates rest on enough ends to be told to people. */
@@ -53,7 +55,13 @@ export class Durations {
 
   /** The factor on an estimate under which the share `q` of all work ended. */
   spread(q: number): number {
-    return this.isKnown ? this.#quantile(0, q) : q < 0.75 ? 1 : 3;
+    if (!this.isKnown) return q < 0.75 ? 1 : 3;
+    let factor = this.#spreads.get(q);
+    if (factor === undefined) {
+      factor = this.#quantile(0, q);
+      this.#spreads.set(q, factor);
+    }
+    return factor;
   }
 
   /** How much longer work runs that has run for `elapsedMs`, by the share `q` of what ran as long before. */
@@ -82,6 +90,7 @@ export class Durations {
   }
 
   #count(bin: number): void {
+    this.#spreads.clear();
     this.#ratios[bin] = (this.#ratios[bin] ?? 0) + 1;
     this.#ratioCount++;
     if (++this.#sinceHalved < halvedAfter) return;

@@ -70,15 +70,19 @@ function inOrder(state: EngineState, now: Millis, effects: Effect[]): void {
   }
 }
 
-/** So many tickets that fit and are kept back are looked at in one pass after those that were weighed. */
+/** So many tickets that fit and may not start are looked at in one pass, besides those that were weighed. */
 const sweepAtMost = 256;
 
-/** Whoever fits, in order; with a kept start, only so many of those that it keeps back. */
+/** Whoever fits, in order. */
 function sweep(state: EngineState, now: Millis, effects: Effect[]): void {
+  const lastHeld = state.holds.at(-1)?.ticket;
+  let isBehindHolds = false;
   let keptBack = 0;
-  for (const ticket of servable(state, roomOf(state, now))) {
-    if (serve(state, ticket, now, effects) || state.kept === undefined) continue;
+  for (const ticket of servable(state, roomOf(state, now, () => isBehindHolds))) {
+    if (serve(state, ticket, now, effects)) continue;
     if (++keptBack >= sweepAtMost) return;
+    // From here on, what is held need not be looked at again for each.
+    isBehindHolds ||= lastHeld !== undefined && state.line.precedes(lastHeld, ticket, state.orderAt);
   }
 }
 

@@ -47,17 +47,17 @@ export interface Plan {
 /** The numbers of the plan; docs/how-it-decides.md says which job lists they were chosen on. */
 export const planConstants = {
   /** The share of ends that an estimate is to cover: for what is likely, for what is most likely, and for what is left. */
-  likelyShare: 0.65,
-  cautiousShare: 0.8,
+  likelyShare: 0.5,
+  cautiousShare: 0.7,
   remainingShare: 0.5,
   /** Ends that a plan is followed through. */
   horizon: 40,
   /** The first ticket is served before all others once it has waited this long, in ms and in usual waits. */
   oldAfterMs: 120_000,
-  oldAfterWaits: 2,
+  oldAfterWaits: 2.25,
   /** GPUs are kept for a first ticket that needs several once it has waited this long. */
-  agedAfterMs: 30_000,
-  agedAfterWaits: 1.5,
+  agedAfterMs: 60_000,
+  agedAfterWaits: 1.25,
 } as const;
 
 /** Waits below this are not told apart, and means of waits count as at least half of it: nobody minds. */

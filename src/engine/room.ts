@@ -1,5 +1,5 @@
 import { availableOf, poolKeyOf } from "./books.ts";
-import { deviceBlock, hostIsFresh } from "./fit.ts";
+import { deviceBlock, hostIsFresh, tightestHold } from "./fit.ts";
 import type { Room } from "./least-needs.ts";
 import type { Mib, Millis } from "./sample.ts";
 import { type EngineState, hostPool } from "./state.ts";
@@ -7,8 +7,9 @@ import { type EngineState, hostPool } from "./state.ts";
 /**
  * The most that the machine could give to one ticket now, whoever it is: what does not fit in here does not fit, and need not be
  * looked at. Read anew whenever it is asked, because it shrinks as tickets are served.
+ * @param isBehindHolds true: for those who come after every ticket that memory is held for.
  */
-export function roomOf(state: EngineState, now: Millis): Room {
+export function roomOf(state: EngineState, now: Millis, isBehindHolds: () => boolean = () => false): Room {
   const isBlindAllowed = state.settings.whenBlind === "allow";
   const ageLimitMs = state.settings.maxSampleAgeMs;
   const freeByDevice = (): Mib[] => {
@@ -20,7 +21,8 @@ export function roomOf(state: EngineState, now: Millis): Room {
       if (block?.kind === "unknown" || block?.kind === "stale") {
         if (isBlindAllowed) free.push(Infinity);
       } else if (block === undefined) {
-        free.push(availableOf(state, pool) ?? -1);
+        const held = isBehindHolds() ? tightestHold(state, pool, state.holds) : undefined;
+        free.push(Math.min(availableOf(state, pool) ?? -1, held?.besideMb ?? Infinity));
       }
     }
     return free.sort((a, b) => b - a);
