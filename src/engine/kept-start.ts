@@ -1,5 +1,5 @@
 import { type Care, endOf, type PlanTask } from "./plan.ts";
-import type { Millis } from "./sample.ts";
+import type { Mib, Millis } from "./sample.ts";
 import type { TicketRecord } from "./state.ts";
 import type { Reservation } from "./timeline.ts";
 import type { GpuUuid, Requirements } from "./types.ts";
@@ -62,4 +62,16 @@ function asTask(req: Requirements) {
 export function keptGpus(kept: KeptStart): readonly GpuUuid[] {
   const { expectedPools, machine } = kept.reservation;
   return [...kept.positions].filter(([, at]) => expectedPools.has(machine.layout.poolOf[at] as number)).map(([uuid]) => uuid);
+}
+
+/** What work that may still run then could take at most; more would leave no room for certain. */
+export interface Slack {
+  /** By GPU; absent: it takes nothing from the kept start. */
+  readonly gpuMb: ReadonlyMap<GpuUuid, Mib>;
+  readonly ramMb: Mib;
+}
+
+export function slackOf(kept: KeptStart): Slack {
+  const { byDevice, ramMb } = kept.reservation.slack();
+  return { gpuMb: new Map([...kept.positions].map(([uuid, at]) => [uuid, byDevice[at] as number])), ramMb };
 }

@@ -147,9 +147,13 @@ function lastsOf(
 }
 
 /** The same without a scene, for one piece of work. */
-export function lastsNow(state: EngineState, workload: Workload): Pick<PlanTask, "likelyMs" | "cautiousMs" | "boundMs"> {
+export function lastsNow(
+  state: EngineState,
+  workload: Workload,
+  kind = kindOf(workload),
+): Pick<PlanTask, "likelyMs" | "cautiousMs" | "boundMs"> {
   const { durations } = state;
-  return lastsOf(state, workload, kindOf(workload), {
+  return lastsOf(state, workload, kind, {
     likelySpread: durations.spread(planConstants.likelyShare),
     cautiousSpread: durations.spread(planConstants.cautiousShare),
   });

@@ -3,12 +3,12 @@ import { neverFits } from "./capacity.ts";
 import { contextOf, keepStart, keptStart, prospectFor, servable, settleOnPools, windowOf } from "./context.ts";
 import type { Effect } from "./events.ts";
 import { judge, policyFor } from "./judge.ts";
-import { letIn } from "./kept-start.ts";
-import { sceneOf, type TicketTask } from "./outlook.ts";
+import { endsInTime, type KeptStart, letIn, slackOf } from "./kept-start.ts";
+import { lastsNow, sceneOf, type TicketTask } from "./outlook.ts";
 import { plan } from "./plan.ts";
 import { quotaReason } from "./quota.ts";
 import { roomOf } from "./room.ts";
-import type { Millis } from "./sample.ts";
+import type { Mib, Millis } from "./sample.ts";
 import { noteServed } from "./served.ts";
 import { asksEach, type EngineState, type TicketRecord } from "./state.ts";
 import type { GpuUuid } from "./types.ts";
@@ -77,13 +77,44 @@ const sweepAtMost = 256;
 function sweep(state: EngineState, now: Millis, effects: Effect[]): void {
   const lastHeld = state.holds.at(-1)?.ticket;
   let isBehindHolds = false;
+  let isTooLate = tooLateBeside(state, now);
   let keptBack = 0;
-  for (const ticket of servable(state, roomOf(state, now, () => isBehindHolds))) {
-    if (serve(state, ticket, now, effects)) continue;
+  for (const ticket of servable(
+    state,
+    roomOf(state, now, () => isBehindHolds),
+  )) {
+    if (!isTooLate(ticket) && serve(state, ticket, now, effects)) {
+      isTooLate = tooLateBeside(state, now);
+      continue;
+    }
     if (++keptBack >= sweepAtMost) return;
     // From here on, what is held need not be looked at again for each.
     isBehindHolds ||= lastHeld !== undefined && state.line.precedes(lastHeld, ticket, state.orderAt);
   }
+}
+
+/** Tells who would surely be in the way of the kept start, without looking for a place: most who are kept back. */
+function tooLateBeside(state: EngineState, now: Millis): (ticket: TicketRecord) => boolean {
+  const { kept } = state;
+  if (kept === undefined) return () => false;
+  const room = roomOf(state, now, undefined, slackOf(kept));
+  const { ramMb } = room;
+  const vramMb = new Map<number, Mib>();
+  return (ticket) => {
+    if (ticket === kept.ticket) return false;
+    const req = ticket.workload.requirements;
+    let most = vramMb.get(req.gpuCount);
+    if (most === undefined) {
+      most = req.gpuCount === 0 ? Infinity : room.vramMb(req.gpuCount);
+      vramMb.set(req.gpuCount, most);
+    }
+    const leavesRoom = req.vramMb <= most && (req.ramMb === 0 || req.ramMb <= ramMb);
+    return !leavesRoom && state.line.precedes(kept.ticket, ticket, state.orderAt) && !endsBefore(state, kept, ticket, now);
+  };
+}
+
+function endsBefore(state: EngineState, kept: KeptStart, ticket: TicketRecord, now: Millis): boolean {
+  return endsInTime(kept, lastsNow(state, ticket.workload, ticket.kind), now);
 }
 
 /** Starts what the plan starts, and keeps the start that it keeps. */

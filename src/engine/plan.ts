@@ -129,7 +129,7 @@ function attempt(timeline: Timeline, tasks: readonly PlanTask[], outlook: Outloo
   const copy = timeline.clone();
   const left = [...tasks];
   const starts: PlannedStart[] = [];
-  const reservation = fill(copy, left, 0, outlook, way, (task, devices) => starts.push({ task, devices }));
+  const reservation = fill(copy, left, 0, outlook, way, (task, devices) => starts.push({ task, devices }), true);
   return { timeline: copy, left, starts, reservation };
 }
 
@@ -183,7 +183,7 @@ export function forecastStarts(
 
 /**
  * Starts whatever the way starts at one moment, and takes it out of `left`. Answers what is kept for the first that does not
- * start.
+ * start, where `isAsked` for it or somebody is measured by it: most of the time nobody fits, and nothing needs to be kept.
  */
 export function fill(
   timeline: Timeline,
@@ -192,6 +192,7 @@ export function fill(
   outlook: Outlook,
   way: Way,
   started: (task: PlanTask, devices: readonly number[]) => void,
+  isAsked = false,
 ): Reservation | undefined {
   const begin = (task: PlanTask, devices: readonly number[]): void => {
     timeline.start(task, devices, now + (outlook.isExact ? task.boundMs : task.likelyMs));
@@ -207,15 +208,17 @@ export function fill(
   if (head === undefined) return undefined;
   const care = careFor(head, now, outlook);
   const isKept = outlook.isExact || way.keeps || care !== "likely";
-  const reservation = isKept ? reserve(timeline, head, now, care) : undefined;
   // Whoever does not fit now does not fit after others have started; and one that keeps a start is not in the contest.
-  const fitting = left.filter((task) => timeline.mayFit(task) && !(isKept && task === head));
+  const mostMb = timeline.mostFree();
+  const fitting = left.filter((t) => t.vramMb <= mostMb && timeline.mayFit(t) && !(isKept && t === head));
+  const reservation = isKept && (isAsked || fitting.length > 0) ? reserve(timeline, head, now, care) : undefined;
   for (const task of ranked(fitting, now, outlook, way.score)) {
     let devices = timeline.place(task);
     if (devices === undefined) continue;
     if (reservation !== undefined && now + endOf(task, care) > reservation.startsAt) {
       // What it has of its tenant's limit then, the first cannot have.
       if (task.limited !== undefined && task.limited === head.limited) continue;
+      if (!reservation.mayLeaveRoom(task, timeline)) continue;
       devices = besides(timeline, task, devices, reservation);
       if (devices === undefined) continue;
       reservation.admit(task, devices);

@@ -56,6 +56,13 @@ export class Timeline {
     return new Timeline(this.layout, [...this.free], [...this.users], [...this.locked], [...this.occupants]);
   }
 
+  /** The most that is free on any device; whoever needs more on a GPU has no place. */
+  mostFree(): Mib {
+    let most = 0;
+    for (const pool of this.layout.poolOf) most = Math.max(most, this.free[pool] as number);
+    return most;
+  }
+
   /** False: it certainly does not fit now. Cheaper than to look for a place. */
   mayFit(task: Task): boolean {
     const { layout, free } = this;
@@ -205,6 +212,7 @@ export class Reservation {
   /** The machine at that moment, with what was let in before and is still there. */
   readonly machine: Timeline;
   readonly #others: ReadonlySet<number> | undefined;
+  #slack: { readonly byDevice: readonly Mib[]; readonly ramMb: Mib } | undefined;
 
   constructor(task: Task, startsAt: Millis, machine: Timeline, devices: readonly number[], pools?: ReadonlySet<number>) {
     this.task = task;
@@ -228,6 +236,46 @@ export class Reservation {
     return undefined;
   }
 
+  /**
+   * What work that runs past `startsAt` could take of each device at most, by position, and of the host: more would leave no room
+   * for certain. Infinity: it takes nothing from the task, as on every device when there is one more than the task needs.
+   */
+  slack(): { readonly byDevice: readonly Mib[]; readonly ramMb: Mib } {
+    this.#slack ??= this.#workOutSlack();
+    return this.#slack;
+  }
+
+  #workOutSlack(): { readonly byDevice: readonly Mib[]; readonly ramMb: Mib } {
+    const { task, machine, pools } = this;
+    const { poolOf, host } = machine.layout;
+    const free = (device: number): Mib => machine.free[poolOf[device] as number] as number;
+    const serves = poolOf.map(
+      (pool, device) =>
+        (task.devices === undefined || task.devices.includes(device)) &&
+        (pools === undefined || pools.has(pool)) &&
+        free(device) >= task.vramMb,
+    );
+    const spare = serves.filter(Boolean).length > task.gpuCount;
+    return {
+      byDevice: serves.map((does, device) => (does && !spare ? free(device) - task.vramMb : Infinity)),
+      ramMb: task.ramMb > 0 ? (machine.free[host] as number) - task.ramMb : Infinity,
+    };
+  }
+
+  /** False: nowhere on the timeline could other work run past `startsAt` and leave room. Cheaper than to look for a place. */
+  mayLeaveRoom(other: Task, timeline: Timeline): boolean {
+    const { byDevice, ramMb } = this.slack();
+    if (other.ramMb > 0 && other.ramMb > ramMb) return false;
+    if (other.gpuCount === 0) return true;
+    const { poolOf } = timeline.layout;
+    let found = 0;
+    for (let device = 0; device < poolOf.length; device++) {
+      if (other.vramMb > (byDevice[device] as number)) continue;
+      if ((timeline.free[poolOf[device] as number] as number) >= other.vramMb && ++found >= other.gpuCount) return true;
+    }
+    return false;
+  }
+
   /** True when other work that runs past `startsAt` leaves room for the task. */
   leavesRoom(other: Task, devices: readonly number[]): boolean {
     return this.machine.withStarted(other, devices, () => this.machine.place(this.task, this.#others) !== undefined);
@@ -235,6 +283,7 @@ export class Reservation {
 
   /** Other work that runs past `startsAt` has been let in. */
   admit(other: Task, devices: readonly number[]): void {
+    this.#slack = undefined;
     this.machine.start(other, devices, Infinity);
   }
 }
