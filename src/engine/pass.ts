@@ -83,7 +83,9 @@ function sweep(state: EngineState, now: Millis, effects: Effect[]): void {
     state,
     roomOf(state, now, () => isBehindHolds),
   )) {
-    if (!isTooLate(ticket) && serve(state, ticket, now, effects)) {
+    if (isTooLate(ticket)) {
+      state.verdicts++;
+    } else if (serve(state, ticket, now, effects)) {
       isTooLate = tooLateBeside(state, now);
       continue;
     }
