@@ -16,7 +16,8 @@ const measuredAfterMs: Millis = 0.001;
 /**
  * Drives the real engine over a list of work on a virtual clock: the same events as from a live server, from a machine whose
  * truth is known. Whoever is admitted takes its memory min(5 s, half its duration) later and gives it back at once when it
- * ends. The engine hears of memory only by measurements, one after everything that changed it and whenever the last is old.
+ * ends. The engine hears of memory only by measurements: one after everything that changed it, before whatever is decided when the
+ * last is old, and whenever the engine wants to be woken. Those in between show nothing new and would change nothing.
  */
 export function replay(book: Workbook, options: ReplayOptions, watch: Watch = () => {}): ReplayResult {
   return new World(book, options, watch).run();
@@ -68,9 +69,9 @@ class World {
     for (;;) {
       const next = this.#agenda.nextAt ?? Infinity;
       const waits = this.#state.line.size > 0;
-      const wake = Math.min(nextWake(this.#state) ?? Infinity, waits ? this.#measuredAt + this.#maxAgeMs : Infinity);
+      const wake = nextWake(this.#state) ?? Infinity;
       // With nothing running and nothing to come, whoever still waits would wait for ever.
-      if (next === Infinity && this.#running.size === 0 && (!waits || nextWake(this.#state) === undefined)) break;
+      if (next === Infinity && this.#running.size === 0 && (!waits || wake === Infinity)) break;
       this.#now = Math.max(this.#now, Math.min(next, wake));
       if (next <= this.#now) this.#happen();
       else this.#measure();
