@@ -118,6 +118,7 @@ export function keepStart(state: EngineState, now: Millis): void {
   state.wakes.push({ at: state.kept.startsAt, kind: "kept-start", id: first.id });
 }
 
+/** A reservation of a plan, in the engine's terms. */
 export function keptStart(
   ticket: TicketRecord,
   scene: Scene,

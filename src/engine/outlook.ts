@@ -27,6 +27,7 @@ export interface Scene {
   readonly cautiousSpread: number;
 }
 
+/** The machine as the books have it now. Of GPUs only those that take new work are in it. */
 export function sceneOf(state: EngineState, now: Millis): Scene {
   const devices = (state.sample?.gpus ?? []).filter((d) => isUsable(state, d, now));
   const pools = [...new Set([...devices.map(poolKeyOf), hostPool])];

@@ -26,25 +26,28 @@ export interface PlanTask extends Task {
   readonly keptPools: ReadonlySet<number> | undefined;
 }
 
+/** What is known of the times to come, besides the timeline. */
 export interface Outlook {
-  /** Every end of an occupant is known, so that a start can be promised. */
+  /** The first task and those it waits for say how long they run, so that its start can be promised. */
   readonly isExact: boolean;
   /** How long tickets have been waiting lately. Limits scale with it: fixed ones turn into arrival order under load. */
   readonly usualWaitMs: Millis;
 }
 
+/** A task that starts, and the positions of its devices. */
 export interface PlannedStart {
   readonly task: PlanTask;
   readonly devices: readonly number[];
 }
 
+/** The answer of `plan`. */
 export interface Plan {
   readonly starts: readonly PlannedStart[];
   /** What is kept for the first that does not start. */
   readonly reservation: Reservation | undefined;
 }
 
-/** The numbers of the plan; docs/how-it-decides.md says which job lists they were chosen on. */
+/** The numbers of the plan; docs/performance.md says which job lists they were chosen on. */
 export const planConstants = {
   /** The share of ends that an estimate is to cover: for what is likely, for what is most likely, and for what is left. */
   likelyShare: 0.5,
@@ -91,6 +94,10 @@ const exactWays: readonly Way[] = [
 ];
 const estimatedWays: readonly Way[] = [{ score: largeFirst, keeps: false, contest: true }, inOrder];
 
+/**
+ * What is to start now.
+ * @param tasks in order of service; at least one.
+ */
 export function plan(timeline: Timeline, tasks: readonly PlanTask[], outlook: Outlook): Plan {
   const ways = outlook.isExact ? exactWays : estimatedWays;
   const tried = new Map<string, Try>();
@@ -262,12 +269,14 @@ export function besides(
 /** How surely other work must be over in time: `bound`: its owner says so. `never`: it counts as if it ran for ever. */
 export type Care = "likely" | "cautious" | "bound" | "never";
 
+/** How carefully others are judged by the start that is kept for the first. */
 export function careFor(head: PlanTask, now: Millis, outlook: Outlook): Care {
   if (outlook.isExact) return "bound";
   if (head.isStrict) return "never";
   return isAged(head, now, outlook) ? "cautious" : "likely";
 }
 
+/** When work is over that starts now, judged with this care. */
 export function endOf(task: Pick<PlanTask, "likelyMs" | "cautiousMs" | "boundMs">, care: Care): Millis {
   switch (care) {
     case "likely":
