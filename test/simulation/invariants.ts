@@ -38,7 +38,9 @@ export function neverOverCapacity(state: EngineState, lease: LeaseView, truth: T
       // A lease that nobody holds is what its process still has; one whose process may still grow is all it was promised.
       const mayGrow = l.phase === "held" || l.phase === "orphan";
       if (mayGrow) {
-        claimed += share.vramMb;
+        // Who is seen to have outgrown its promise is charged what it has.
+        const seen = l.holdings.find((h) => h.gpuUuid === uuid)?.residentMb ?? 0;
+        claimed += Math.max(share.vramMb, seen);
         if (process !== undefined) counted.add(process);
       }
     }

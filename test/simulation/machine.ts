@@ -42,8 +42,12 @@ export class SimMachine {
   delivered: Reading | undefined;
   #pids = 100;
 
-  constructor(random: Random, attribution: boolean) {
+  readonly #sometimesUnknown: boolean;
+
+  /** @param sometimesUnknown at some moments the driver answers [N/A] for the memory of a GPU. */
+  constructor(random: Random, attribution: boolean, sometimesUnknown: boolean) {
     this.attribution = attribution;
+    this.#sometimesUnknown = sometimesUnknown;
     this.gpus = Array.from({ length: random.whole(1, 4) }, (_, index) => ({
       uuid: `GPU-${index}`,
       index,
@@ -148,6 +152,9 @@ export class SimMachine {
       attribution: this.attribution,
     };
     if (reading.lost.has(g.uuid)) return { ...base, health: "lost", healthMessage: "GPU is lost" };
+    if (this.#sometimesUnknown && reading.at % 5 === g.index) {
+      return { ...base, totalMb: g.totalMb, health: "degraded", healthMessage: "its memory is [N/A]" };
+    }
     const usedMb = reading.used.get(g.uuid) ?? 0;
     return {
       ...base,
