@@ -20,11 +20,13 @@ import type { GpuUuid } from "./types.ts";
 export function servePass(state: EngineState, now: Millis, effects: Effect[]): void {
   state.orderAt = now;
   let granted: number;
+  let tenants: number;
   do {
     granted = state.nextToken;
+    tenants = state.line.tenants;
     passOnce(state, now, effects);
     // Whoever was served was charged, so that another tenant's tickets may be first now.
-  } while (state.nextToken > granted && state.line.tenants > 1);
+  } while (state.nextToken > granted && tenants > 1);
   if (state.kept !== undefined) state.wakes.push({ at: state.kept.startsAt, kind: "kept-start", id: state.kept.ticket.id });
   noteServed(state, now);
 }

@@ -91,6 +91,7 @@ function decideNow(
   effects: Effect[],
 ): Reply {
   const { workload } = ticket;
+  const { kept } = state;
   if (policy !== "permissive" && state.line.size > 0) keepStart(state, now);
   const ctx = contextOf(state, ticket, now);
   const judgement = judge(state, policy, { workload, mayWait: mode === "wait", waitedMs: 0 }, ctx);
@@ -100,6 +101,8 @@ function decideNow(
     servePass(state, now, effects);
     return { type: "lease", lease: leaseView(lease) };
   }
+  // Those who wait were served under the start that was kept then.
+  state.kept = kept;
   const never = neverFits(state, workload.requirements) ?? overQuotaForEver(state, workload);
   if (mode === "now" || judgement.verdict === "refuse" || never !== undefined) {
     const refusal = never ?? refusalNow(state, workload, ctx, judgement.message, policy);

@@ -116,6 +116,17 @@ describe("promises", () => {
     expect(bench.ticket(b)?.eta).toBeDefined();
   });
 
+  it("stays what it was when a request that does not wait is refused", () => {
+    const bench = benchOf(4);
+    bench.submit("wait", { gpuCount: 3, vramMb: 10_000 }, runs(10));
+    bench.wait({ gpuCount: 4, vramMb: 10_000 }, runs(10));
+    bench.wait({ vramMb: 10_000 }, runs(30));
+    const { kept } = bench.state;
+    expect(kept).toBeDefined();
+    expect(bench.allocate({ vramMb: 10_000 }, { workload: { expectedDurationMs: 30 * minute } }).type).toBe("refused");
+    expect(bench.state.kept).toBe(kept);
+  });
+
   it("is told at once, also when nobody else waits", () => {
     const bench = benchOf(4);
     bench.submit("wait", { gpuCount: 3, vramMb: 10_000 }, runs(10));

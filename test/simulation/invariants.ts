@@ -46,10 +46,10 @@ export function neverOverCapacity(state: EngineState, lease: LeaseView, truth: T
     }
     const others = machine.processes
       .filter((p) => p.alive && p.gpus.includes(uuid) && !counted.has(p))
-      .reduce((sum, p) => sum + p.usedMb, 0);
+      .reduce((sum, p) => sum + Math.min(p.usedMb, p.promisedMb), 0);
     const foreign = machine.delivered?.foreign.get(uuid) ?? 0;
     // Late memory of a process whose lease is still held is part of what that lease was promised.
-    const lagging = machine.laggingOn(uuid, now, counted);
+    const lagging = machine.promisedLaggingOn(uuid, now, counted);
     const room = gpu.totalMb - gpu.reservedMb;
     must("never over capacity by our own doing", claimed + others + foreign + lagging <= room, {
       lease: lease.id,

@@ -9,6 +9,8 @@ export interface SimProcess {
   /** Memory on each of its GPUs, now and at most. */
   usedMb: number;
   targetMb: number;
+  /** What was promised for it; it may take more. */
+  readonly promisedMb: number;
   alive: boolean;
 }
 
@@ -64,9 +66,9 @@ export class SimMachine {
     return gpu;
   }
 
-  start(gpus: readonly string[], targetMb: number): SimProcess {
+  start(gpus: readonly string[], targetMb: number, promisedMb: number): SimProcess {
     const pid = this.#pids++;
-    const process = { pid, key: `${pid}:1`, gpus, usedMb: 0, targetMb, alive: true };
+    const process = { pid, key: `${pid}:1`, gpus, usedMb: 0, targetMb, promisedMb, alive: true };
     this.processes.push(process);
     return process;
   }
@@ -88,8 +90,16 @@ export class SimMachine {
 
   /** @param except processes that are left out. */
   laggingOn(uuid: string, now: Millis, except: ReadonlySet<SimProcess> = new Set()): number {
-    const late = this.lagging.filter((l) => l.gpu === uuid && l.until > now && !except.has(l.process));
-    return late.reduce((sum, l) => sum + l.mb, 0);
+    return this.#late(uuid, now, except).reduce((sum, l) => sum + l.mb, 0);
+  }
+
+  /** The same without what processes took beyond what was promised for them: nobody can know of that before it is measured. */
+  promisedLaggingOn(uuid: string, now: Millis, except: ReadonlySet<SimProcess>): number {
+    return this.#late(uuid, now, except).reduce((sum, l) => sum + Math.min(l.mb, l.process.promisedMb), 0);
+  }
+
+  #late(uuid: string, now: Millis, except: ReadonlySet<SimProcess>) {
+    return this.lagging.filter((l) => l.gpu === uuid && l.until > now && !except.has(l.process));
   }
 
   usedOn(uuid: string, now: Millis): number {

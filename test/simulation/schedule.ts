@@ -159,6 +159,7 @@ class Schedule {
     const process = this.#machine.start(
       lease.gpus.map((g) => g.uuid),
       Math.round(this.#greed * this.#random.whole(0, promised)),
+      promised,
     );
     this.#processOf.set(lease.id, process);
     this.#step({ type: "attach", leaseId: lease.id, token: lease.token, process: process.key });
