@@ -6,6 +6,7 @@ import { quotaReason } from "../../src/engine/quota.ts";
 import type { Millis } from "../../src/engine/sample.ts";
 import type { EngineState, TicketHold, TicketRecord } from "../../src/engine/state.ts";
 import type { LeaseView } from "../../src/engine/types.ts";
+import { step } from "../../src/engine/step.ts";
 import { reasonsOf, ticketView } from "../../src/engine/views.ts";
 import type { SimMachine, SimProcess } from "./machine.ts";
 
@@ -168,12 +169,30 @@ function nobodyIsOverALimit(state: EngineState): void {
   }
 }
 
+/** A warm worker that ran once fits again: its lease is enough, whoever waits and whatever was measured since. */
+function aWarmWorkerFitsAgain(state: EngineState, now: Millis): void {
+  for (const { id, token, phase, wasUsed, executions, claimBy } of state.leases.values()) {
+    // To use a lease that may be taken back is to claim it, and would change what comes.
+    if (phase !== "held" || !wasUsed || executions.size > 0 || claimBy !== undefined) continue;
+    const books = () => JSON.stringify([...state.pools.values()].map((p) => [p.key, p.claimedMb, p.outstandingMb, p.foreignMb]));
+    const before = books();
+    const executionId = "once-more";
+    const { reply, effects } = step(state, { type: "start-execution", leaseId: id, token, executionId }, now);
+    const isRunning = state.leases.get(id)?.executions.has(executionId) === true;
+    must("a warm worker that ran once fits again", isRunning && books() === before, { id, reply, effects });
+    step(state, { type: "finish-execution", leaseId: id, executionId }, now);
+    const isIdle = state.leases.get(id)?.executions.size === 0;
+    must("a warm worker keeps its lease when it has run", isIdle && books() === before, { id });
+  }
+}
+
 export function afterEveryStep(state: EngineState, now: Millis): void {
   const queue = [...state.line.inOrder(state.orderAt)];
   oneLedger(state);
   nobodyIsOverALimit(state);
   queueIsInOrder(state, queue);
   everyWaitHasATrueReason(state, queue, now);
+  aWarmWorkerFitsAgain(state, now);
 }
 
 /** Tickets that have been overtaken as often as a ticket may be. */
