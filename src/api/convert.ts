@@ -18,6 +18,17 @@ import {
   WorkloadSchema,
 } from "#gen/sluice/v1/types_pb.js";
 import type { FieldViolation } from "../engine/failure.ts";
+import {
+  defaultTenant,
+  lastMoment,
+  maxDurationMs,
+  maxGpus,
+  maxMib,
+  maxNameBytes,
+  maxPriority,
+  maxTenantBytes,
+  unnamed,
+} from "../engine/request-limits.ts";
 import type { Mib, Millis } from "../engine/sample.ts";
 import type {
   EstimateBasis,
@@ -35,17 +46,7 @@ import { duration, text, wholeNumber } from "./fields.ts";
 
 /** Proto ⇄ domain, nothing else. What comes in is checked field by field; what goes out is already true. */
 
-/** 16 TiB: beyond any machine, and small enough that sums stay exact and fit the wire. */
-const maxMb = 16_777_216;
-const maxGpus = 64;
 const maxLabels = 64;
-const dayMs = 86_400_000;
-
-/** Longest duration that a caller may name: 366 days. */
-export const maxDurationMs = 366 * dayMs;
-
-/** The end of the year 9999, which is as far as a Timestamp goes. */
-const lastMoment: Millis = 253_402_300_799_999;
 /** As far as a Duration goes. */
 const longest: Millis = 315_576_000_000_000;
 
@@ -61,8 +62,8 @@ export function requirementsFromProto(
     violations.push({ field: path, description: "is required" });
     return { gpuCount: 0, vramMb: 0, ramMb: 0, gpuUuids: [], exclusive: false };
   }
-  const vramMb = wholeNumber(m.minGpuVramMb, `${path}.min_gpu_vram_mb`, 0, maxMb, violations);
-  const ramMb = wholeNumber(m.minSystemRamMb, `${path}.min_system_ram_mb`, 0, maxMb, violations);
+  const vramMb = wholeNumber(m.minGpuVramMb, `${path}.min_gpu_vram_mb`, 0, maxMib, violations);
+  const ramMb = wholeNumber(m.minSystemRamMb, `${path}.min_system_ram_mb`, 0, maxMib, violations);
   const count = wholeNumber(m.gpuCount, `${path}.gpu_count`, 0, maxGpus, violations);
   if (!m.requiresGpu) {
     const needsGpu = (field: string) =>
@@ -126,7 +127,7 @@ export function workloadFromProto(m: WorkloadProto | undefined, path: string, vi
   }
   const expected = duration(m.expectedDuration, `${path}.expected_duration`, 1, maxDurationMs, violations);
   return {
-    name: text(m.name, `${path}.name`, 256, violations) || "unnamed",
+    name: text(m.name, `${path}.name`, maxNameBytes, violations) || unnamed,
     requirements: requirementsFromProto(m.resources, `${path}.resources`, violations),
     tenant: tenantFromProto(m.tenant, `${path}.tenant`, violations),
     priority: priorityFromProto(m.priority, `${path}.priority`, violations),
@@ -136,11 +137,11 @@ export function workloadFromProto(m: WorkloadProto | undefined, path: string, vi
 }
 
 export function tenantFromProto(value: string, field: string, violations: FieldViolation[]): string {
-  return text(value, field, 128, violations) || "default";
+  return text(value, field, maxTenantBytes, violations) || defaultTenant;
 }
 
 export function priorityFromProto(value: number, field: string, violations: FieldViolation[]): number {
-  return wholeNumber(value, field, -1000, 1000, violations);
+  return wholeNumber(value, field, -maxPriority, maxPriority, violations);
 }
 
 function labelsFromProto(

@@ -18,6 +18,7 @@ import {
 } from "#gen/sluice/v1/executor_pb.js";
 import { RefusalSchema } from "#gen/sluice/v1/types_pb.js";
 import { Failure, type FieldViolation, invalidArgument } from "../engine/failure.ts";
+import { maxDurationMs } from "../engine/request-limits.ts";
 import type { ExecutionEvent } from "../executor/event-feed.ts";
 import type { ExecutionState, ExecutionView } from "../executor/execution.ts";
 import type { ExecutionRequest } from "../executor/executor.ts";
@@ -27,7 +28,6 @@ import type { ExecutionFailure, ExecutionFailureCode } from "../executor/outcome
 import type { PluginEntry } from "../executor/registry.ts";
 import {
   leaseToProto,
-  maxDurationMs,
   priorityFromProto,
   reasonToProto,
   refusalToProto,

@@ -7,19 +7,12 @@ import {
 } from "#gen/sluice/v1/scheduler_pb.js";
 import { Hold as HoldProto } from "#gen/sluice/v1/types_pb.js";
 import { Failure, type FieldViolation, invalidArgument } from "../engine/failure.ts";
+import { maxDurationMs } from "../engine/request-limits.ts";
 import type { LeaseView, TicketView } from "../engine/types.ts";
 import type { Gate, WaitEnd } from "../gate/gate.ts";
 import { leaseEnv } from "../gate/lease-env.ts";
 import type { Mailbox } from "../gate/mailbox.ts";
-import {
-  durationToProto,
-  estimateToProto,
-  leaseToProto,
-  maxDurationMs,
-  reasonToProto,
-  refusalToProto,
-  workloadFromProto,
-} from "./convert.ts";
+import { durationToProto, estimateToProto, leaseToProto, reasonToProto, refusalToProto, workloadFromProto } from "./convert.ts";
 import { duration, text } from "./fields.ts";
 import { isNews, type Standing, standingOf } from "./standing.ts";
 

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { maxGpus, maxMib } from "../engine/request-limits.ts";
 import type { ReplayOptions, ReplayResult, Workbook } from "../replay/job.ts";
-import { maxGpus, maxMib } from "../replay/limits.ts";
 import type { Work } from "../replay/read-work.ts";
 import { exitCode } from "./exit-codes.ts";
 import { CliError, type CliIo } from "./io.ts";

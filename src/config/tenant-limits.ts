@@ -1,17 +1,14 @@
+import { maxGpus, maxMib, maxTenantBytes } from "../engine/request-limits.ts";
 import type { TenantLimits } from "../engine/settings.ts";
 import type { Parsed, ValueType } from "./values.ts";
 
 /** By tenant; `*`: every tenant that has no entry of its own. */
 export type LimitsByTenant = ReadonlyMap<string, TenantLimits>;
 
-/** The longest name of a tenant that a request may carry, in bytes of UTF-8. */
-const maxNameBytes = 128;
-
 /** What can be limited, as it is typed, with the largest limit that can be set. */
 const keys = {
   gpus: { field: "gpus", max: 1_000_000 },
-  // 64 GPUs of 16 TiB.
-  vram: { field: "vramMb", max: 1_073_741_824 },
+  vram: { field: "vramMb", max: maxGpus * maxMib },
   queued: { field: "queued", max: 1_000_000 },
 } as const satisfies Record<string, { readonly field: keyof TenantLimits; readonly max: number }>;
 
@@ -53,8 +50,8 @@ function parseOne(item: string): Parsed<readonly [string, TenantLimits]> {
   const colon = item.lastIndexOf(":");
   if (colon < 0) return bad(item, `has no name of a tenant; write it like ${example}`);
   const name = item.slice(0, colon);
-  if (name === "" || Buffer.byteLength(name) > maxNameBytes || /[\p{Cc}\u2028\u2029]/u.test(name)) {
-    return bad(item, `must begin with a tenant's name of 1 to ${maxNameBytes} bytes without control characters, or *`);
+  if (name === "" || Buffer.byteLength(name) > maxTenantBytes || /[\p{Cc}\u2028\u2029]/u.test(name)) {
+    return bad(item, `must begin with a tenant's name of 1 to ${maxTenantBytes} bytes without control characters, or *`);
   }
   const limits: { -readonly [K in keyof TenantLimits]: TenantLimits[K] } = {};
   for (const part of item.slice(colon + 1).split(",")) {

@@ -1,3 +1,4 @@
+import { maxGpus, maxMib } from "../engine/request-limits.ts";
 import type { Requirements } from "../engine/types.ts";
 import { type ArgumentCheck, compileSchema, hasPlaceholder } from "./arguments.ts";
 import { isJsonObject, type JsonObject } from "./json.ts";
@@ -28,7 +29,6 @@ export type ManifestResult =
 /** Largest manifest, in bytes. */
 export const maxManifestBytes = 1_048_576;
 const maxSchemaBytes = 262_144;
-const maxMb = 16_777_216;
 const nameForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const uuidForm = /^[A-Za-z0-9][A-Za-z0-9/:._-]{0,127}$/;
 const variableForm = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
@@ -111,10 +111,10 @@ function requirementsOf(root: ManifestReader): Requirements {
     return none;
   }
   const requiresGpu = r.flag("requires_gpu");
-  const vramMb = r.wholeNumber("min_gpu_vram_mb", 0, maxMb, 0);
-  const ramMb = r.wholeNumber("min_system_ram_mb", 0, maxMb, 0);
-  const count = r.wholeNumber("gpu_count", 0, 64, 0);
-  const uuids = r.texts("gpu_uuids", 64) ?? [];
+  const vramMb = r.wholeNumber("min_gpu_vram_mb", 0, maxMib, 0);
+  const ramMb = r.wholeNumber("min_system_ram_mb", 0, maxMib, 0);
+  const count = r.wholeNumber("gpu_count", 0, maxGpus, 0);
+  const uuids = r.texts("gpu_uuids", maxGpus) ?? [];
   const exclusive = r.flag("exclusive_gpu");
   for (const [i, uuid] of uuids.entries()) {
     if (!uuidForm.test(uuid)) {

@@ -1,19 +1,17 @@
-import type { Millis } from "../engine/sample.ts";
-import type { ReplayJob } from "./job.ts";
 import {
-  badInput,
   defaultTenant,
   maxDurationMs,
   maxGpus,
   maxIdBytes,
-  maxJobs,
   maxMib,
   maxNameBytes,
   maxPriority,
   maxTenantBytes,
-  shown,
   unnamed,
-} from "./limits.ts";
+} from "../engine/request-limits.ts";
+import type { Millis } from "../engine/sample.ts";
+import { badInput, shown } from "./bad-input.ts";
+import { maxJobs, type ReplayJob } from "./job.ts";
 import type { Line } from "./lines.ts";
 
 const required = ["id", "arrive_s", "duration_s", "gpus", "vram_mib_per_gpu", "host_ram_mib"] as const;

@@ -34,6 +34,9 @@ export interface ReplayMachine {
   readonly foreign: readonly ForeignUse[];
 }
 
+/** More work than this is not read: it is kept in memory as a whole. */
+export const maxJobs = 1_000_000;
+
 /** What is replayed: a machine and the work that came to it, in order of arrival. */
 export interface Workbook {
   readonly machine: ReplayMachine;

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from "node:fs";
-import { badInput } from "./limits.ts";
+import { badInput } from "./bad-input.ts";
 
 /** One line of a text file. */
 export interface Line {

@@ -1,9 +1,8 @@
-import { shown } from "./limits.ts";
+import { lastMoment } from "../engine/request-limits.ts";
+import { shown } from "./bad-input.ts";
 
 /** Longest text that a record may hold in one field, in characters. */
 const longestText = 4_096;
-/** Year 9999, in milliseconds since 1970. */
-const latest = 253_402_300_799_999;
 
 /** What is wrong with one line; whoever reads the file adds where it is. */
 export class BadLine extends Error {
@@ -46,11 +45,11 @@ export class Fields {
   }
 
   moment(): number {
-    return this.whole("at", 0, latest);
+    return this.whole("at", 0, lastMoment);
   }
 
   span(name: string): number {
-    return this.whole(name, 0, latest);
+    return this.whole(name, 0, lastMoment);
   }
 
   text(name: string): string {

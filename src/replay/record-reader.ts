@@ -1,5 +1,6 @@
+import { badInput, shown } from "./bad-input.ts";
 import { recordVersion, versionOfRecord } from "./decision-record.ts";
-import { badInput, maxJobs, shown } from "./limits.ts";
+import { maxJobs } from "./job.ts";
 import type { Line } from "./lines.ts";
 import { BadLine, Fields } from "./record-fields.ts";
 import { type ReadRecord, RecordedWork } from "./recorded-work.ts";

@@ -1,7 +1,7 @@
+import { maxDurationMs, maxGpus, maxMib, maxPriority } from "../engine/request-limits.ts";
 import type { Mib, Millis } from "../engine/sample.ts";
 import type { RecordedGpu } from "./decision-record.ts";
 import type { ForeignUse, ReplayJob, ReplayMachine, Workbook } from "./job.ts";
-import { maxDurationMs, maxGpus, maxMib, maxPriority } from "./limits.ts";
 import { BadLine, Fields } from "./record-fields.ts";
 
 /** What a record says: the work, and the machine that it came to. */

@@ -5,10 +5,8 @@ import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WorkloadSchema } from "#gen/sluice/v1/types_pb.js";
-import { maxDurationMs as maxRequestDurationMs, workloadFromProto } from "../../src/api/convert.ts";
+import { workloadFromProto } from "../../src/api/convert.ts";
 import { Failure, type FieldViolation } from "../../src/engine/failure.ts";
-import type { ReplayJob } from "../../src/replay/job.ts";
-import { readJobList } from "../../src/replay/job-list.ts";
 import {
   defaultTenant,
   maxDurationMs,
@@ -18,7 +16,9 @@ import {
   maxPriority,
   maxTenantBytes,
   unnamed,
-} from "../../src/replay/limits.ts";
+} from "../../src/engine/request-limits.ts";
+import type { ReplayJob } from "../../src/replay/job.ts";
+import { readJobList } from "../../src/replay/job-list.ts";
 import { linesOf } from "../../src/replay/lines.ts";
 import { readWork } from "../../src/replay/read-work.ts";
 
@@ -165,7 +165,7 @@ describe("what is wrong with a list", () => {
   });
 });
 
-/** A list and a request that mean the same must have the same limits; each has them from a table of its own. */
+/** A list and a request that mean the same must have the same limits, by whichever ways they are read. */
 describe("the limits of a list are those of a request", () => {
   const request = (more: object) => {
     const violations: FieldViolation[] = [];
@@ -219,9 +219,14 @@ describe("the limits of a list are those of a request", () => {
   });
 
   it("expected duration", () => {
-    expect(maxDurationMs).toBe(maxRequestDurationMs);
-    expect(list("expected_s", String(maxDurationMs / 1_000))).toBe(true);
-    expect(list("expected_s", String(maxDurationMs / 1_000 + 1))).toBe(false);
+    const longest = maxDurationMs / 1_000;
+    for (const [seconds, isAllowed] of [
+      [longest, true],
+      [longest + 1, false],
+    ] as const) {
+      expect(list("expected_s", String(seconds))).toBe(isAllowed);
+      expect(request({ expectedDuration: { seconds: BigInt(seconds) } })).toBe(isAllowed);
+    }
   });
 });
 

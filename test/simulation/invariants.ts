@@ -5,8 +5,8 @@ import { placementFor } from "../../src/engine/fit.ts";
 import { quotaReason } from "../../src/engine/quota.ts";
 import type { Millis } from "../../src/engine/sample.ts";
 import type { EngineState, TicketHold, TicketRecord } from "../../src/engine/state.ts";
-import type { LeaseView } from "../../src/engine/types.ts";
 import { step } from "../../src/engine/step.ts";
+import type { LeaseView } from "../../src/engine/types.ts";
 import { reasonsOf, ticketView } from "../../src/engine/views.ts";
 import type { SimMachine, SimProcess } from "./machine.ts";
 
@@ -174,7 +174,8 @@ function aWarmWorkerFitsAgain(state: EngineState, now: Millis): void {
   for (const { id, token, phase, wasUsed, executions, claimBy } of state.leases.values()) {
     // To use a lease that may be taken back is to claim it, and would change what comes.
     if (phase !== "held" || !wasUsed || executions.size > 0 || claimBy !== undefined) continue;
-    const books = () => JSON.stringify([...state.pools.values()].map((p) => [p.key, p.claimedMb, p.outstandingMb, p.foreignMb]));
+    const books = () =>
+      JSON.stringify([...state.pools.values()].map((p) => [p.key, p.claimedMb, p.outstandingMb, p.foreignMb]));
     const before = books();
     const executionId = "once-more";
     const { reply, effects } = step(state, { type: "start-execution", leaseId: id, token, executionId }, now);
