@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { maxGpus, maxMib } from "../engine/request-limits.ts";
+import { defaultSettings, disciplines } from "../engine/settings.ts";
 import type { ReplayOptions, ReplayResult, Workbook } from "../replay/job.ts";
 import type { Work } from "../replay/read-work.ts";
 import { exitCode } from "./exit-codes.ts";
@@ -25,8 +26,6 @@ interface Flags extends StatedMachine {
   readonly json?: boolean;
 }
 
-const disciplines = ["strict-fifo", "best-effort", "backfill"] as const;
-
 /**
  * `sluice replay`
  * @param replay what replays, for tests; the engine when not given.
@@ -43,7 +42,9 @@ export function registerReplay(program: Command, io: CliIo, _result: CliResult, 
     .option("--vram <MIB>", "memory of each GPU that can be promised (default: as recorded)", wholeTo(maxMib))
     .option("--ram <MIB>", "host memory that can be promised (default: as recorded)", wholeTo(maxMib))
     .addOption(new Option("--policy <NAME>", "who decides").choices(["permissive", "safety", "queue"]).default("queue"))
-    .addOption(new Option("--discipline <NAME>", "the order of the queue (default: backfill)").choices(disciplines))
+    .addOption(
+      new Option("--discipline <NAME>", `the order of the queue (default: ${defaultSettings.discipline})`).choices(disciplines),
+    )
     .option("--no-durations", "nobody says beforehand how long a job runs")
     .option(
       "--margin <MIB>",
@@ -96,7 +97,8 @@ function check(flags: Flags): void {
 }
 
 function waysOf(flags: Flags): readonly Way[] {
-  if (flags.compare !== true) return [{ discipline: flags.discipline ?? "backfill", durations: flags.durations }];
+  if (flags.compare !== true)
+    return [{ discipline: flags.discipline ?? defaultSettings.discipline, durations: flags.durations }];
   return [...disciplines.map((discipline) => ({ discipline, durations: true })), { discipline: "backfill", durations: false }];
 }
 

@@ -1329,7 +1329,7 @@ export declare type ListQueueResponse = Message<"sluice.v1.ListQueueResponse"> &
   host?: HostAccount | undefined;
 
   /**
-   * Every tenant that waits, has leases on GPUs or has limits of its own, by name.
+   * Every tenant that waits, has leases or has limits of its own, by name.
    *
    * @generated from field: repeated sluice.v1.TenantAccount tenants = 5;
    */
@@ -1391,7 +1391,7 @@ export declare type WatchQueueResponse = Message<"sluice.v1.WatchQueueResponse">
   host?: HostAccount | undefined;
 
   /**
-   * Every tenant that waits, has leases on GPUs or has limits of its own, by name.
+   * Every tenant that waits, has leases or has limits of its own, by name.
    *
    * @generated from field: repeated sluice.v1.TenantAccount tenants = 5;
    */
