@@ -1,3 +1,4 @@
+import { Heap } from "./heap.ts";
 import type { Chunk, Entry, Waiting } from "./line-chunk.ts";
 import { comesBefore, type TenantLine } from "./tenant-line.ts";
 
@@ -63,44 +64,20 @@ export function* merged<T extends Waiting>(
   usageOf: (tenant: string) => number,
   sieve: Sieve<T>,
 ): Generator<T, void, undefined> {
-  const heap: Cursor<T>[] = [];
+  const heap = new Heap<Cursor<T>>((a, b) => comesBefore(a.key, a.seq, b));
   for (const line of lines) {
     if (!sieve.line(line)) continue;
     const cursor = new Cursor(line, usageOf(line.tenant));
     if (cursor.advance(sieve)) heap.push(cursor);
     else line.tighten();
   }
-  for (let i = (heap.length >> 1) - 1; i >= 0; i--) sink(heap, i);
-  for (let top = heap[0]; top !== undefined; top = heap[0]) {
+  for (let top = heap.peek(); top !== undefined; top = heap.peek()) {
     const entry = top.entry as Entry<T>;
     if (entry.chunk !== undefined && sieve.entry(entry)) {
       yield entry.ticket;
       sieve.resume();
     }
-    if (!top.advance(sieve)) {
-      const last = heap.pop() as Cursor<T>;
-      if (last === top) continue;
-      heap[0] = last;
-    }
-    sink(heap, 0);
+    if (top.advance(sieve)) heap.moveTop();
+    else heap.pop();
   }
-}
-
-function isBefore<T extends Waiting>(a: Cursor<T>, b: Cursor<T>): boolean {
-  return comesBefore(a.key, a.seq, b);
-}
-
-function sink<T extends Waiting>(heap: Cursor<T>[], from: number): void {
-  const moved = heap[from] as Cursor<T>;
-  let i = from;
-  for (;;) {
-    let child = 2 * i + 1;
-    if (child >= heap.length) break;
-    if (child + 1 < heap.length && isBefore(heap[child + 1] as Cursor<T>, heap[child] as Cursor<T>)) child++;
-    const next = heap[child] as Cursor<T>;
-    if (!isBefore(next, moved)) break;
-    heap[i] = next;
-    i = child;
-  }
-  heap[i] = moved;
 }

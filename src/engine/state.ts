@@ -8,7 +8,7 @@ import type { Served } from "./served.ts";
 import type { Discipline, EngineSettings } from "./settings.ts";
 import type { GpuUuid, Hold, LeasedGpu, LeaseEnd, LeaseId, TicketId, Workload } from "./types.ts";
 import { WaitingLine } from "./waiting-line.ts";
-import { WakeHeap } from "./wake-heap.ts";
+import { noWakes, type Wakes } from "./wake.ts";
 
 /** Memory that is charged as one: a GPU, the devices of one MIG GPU instance, or the host (with unified GPUs in it). */
 export type PoolKey = string;
@@ -202,7 +202,7 @@ export interface EngineState {
   readonly limitHeldFor: Map<string, TicketRecord>;
   /** The start that the last pass kept for the first ticket. */
   kept: KeptStart | undefined;
-  readonly wakes: WakeHeap;
+  readonly wakes: Wakes;
   nextToken: number;
   nextSeq: number;
   /** Rises whenever something changes that a ticket's place or reasons depend on. */
@@ -244,7 +244,7 @@ export function createState(settings: EngineSettings, rules: ReadonlyMap<string,
     chosen: undefined,
     limitHeldFor: new Map(),
     kept: undefined,
-    wakes: new WakeHeap(),
+    wakes: noWakes(),
     nextToken: settings.firstToken,
     nextSeq: 1,
     version: 0,

@@ -10,7 +10,7 @@ import type { EngineState, LeaseRecord } from "./state.ts";
 import { judgeCapacityAgain, submit, timeOut, withdraw } from "./tickets.ts";
 import type { LeaseId, TicketId } from "./types.ts";
 import { leaseView } from "./views.ts";
-import type { Wake } from "./wake-heap.ts";
+import type { Wake } from "./wake.ts";
 
 const done: Reply = { type: "done" };
 
@@ -209,7 +209,7 @@ function runDue(state: EngineState, now: Millis, effects: Effect[]): boolean {
       freed = true;
     }
   }
-  if (state.wakes.size > 256 + 4 * (state.leases.size + state.tickets.size)) state.wakes.compact((w) => isMeant(state, w));
+  if (state.wakes.size > 256 + 4 * (state.leases.size + state.tickets.size)) state.wakes.keep((w) => isMeant(state, w));
   return freed;
 }
 
