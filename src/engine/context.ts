@@ -1,12 +1,14 @@
+import { careFor, reserve } from "./care.ts";
 import type { FitContext } from "./fit.ts";
 import { endsInTime, type KeptStart } from "./kept-start.ts";
 import type { Room } from "./least-needs.ts";
 import { lastsNow, type Scene, sceneOf, type TicketTask, taskOf } from "./outlook.ts";
-import { careFor, type Outlook, reserve } from "./plan.ts";
+import type { Outlook } from "./plan-task.ts";
 import { hasLimits, roomWithin } from "./quota.ts";
+import { Reservation } from "./reservation.ts";
 import type { Millis } from "./sample.ts";
 import type { EngineState, TicketRecord } from "./state.ts";
-import { Reservation, type Timeline } from "./timeline.ts";
+import type { Timeline } from "./timeline.ts";
 import type { Workload } from "./types.ts";
 
 /** Somebody in the order of service: a ticket, or a request that is not in the line. */
@@ -49,7 +51,7 @@ function bindingStart(state: EngineState, asking: Asking, now: Millis): KeptStar
 }
 
 /** The first ticket whose client is there and whose tenant may have what it needs. */
-export function firstInLine(state: EngineState): TicketRecord | undefined {
+function firstInLine(state: EngineState): TicketRecord | undefined {
   for (const ticket of servable(state, allRoom)) return ticket;
   return undefined;
 }

@@ -1,6 +1,7 @@
+import { reserve } from "./care.ts";
 import { prospectFor, windowOf } from "./context.ts";
 import { sceneOf, type TicketTask } from "./outlook.ts";
-import { forecastStarts, reserve } from "./plan.ts";
+import { forecastStarts } from "./plan.ts";
 import { roomOf } from "./room.ts";
 import type { Millis } from "./sample.ts";
 import type { EngineState, TicketRecord } from "./state.ts";

@@ -1,7 +1,8 @@
-import { type Care, endOf, type PlanTask } from "./plan.ts";
+import { type Care, endOf } from "./care.ts";
+import type { PlanTask } from "./plan-task.ts";
+import type { Reservation } from "./reservation.ts";
 import type { Mib, Millis } from "./sample.ts";
 import type { TicketRecord } from "./state.ts";
-import type { Reservation } from "./timeline.ts";
 import type { GpuUuid, Requirements } from "./types.ts";
 
 /** A start that is kept for the first waiting ticket, in the engine's own terms. Made anew by every pass that serves the queue. */

@@ -1,7 +1,7 @@
 import { availableOf, capacityOf, outstandingOf, poolKeyOf } from "./books.ts";
 import { kindOf } from "./durations.ts";
 import { deviceBlock } from "./fit.ts";
-import { type PlanTask, planConstants } from "./plan.ts";
+import { type PlanTask, planConstants } from "./plan-task.ts";
 import { hasLimits } from "./quota.ts";
 import type { GpuSample, Mib, Millis } from "./sample.ts";
 import { type EngineState, type Holding, hostPool, type LeaseRecord, type PoolKey, type TicketRecord } from "./state.ts";

@@ -1,38 +1,14 @@
+import { careFor, comesFirst, endOf, reserve } from "./care.ts";
+import { type Outlook, type PlanTask, planConstants } from "./plan-task.ts";
+import type { Reservation } from "./reservation.ts";
 import type { Millis } from "./sample.ts";
-import { Reservation, type Task, type Timeline } from "./timeline.ts";
+import type { Task, Timeline } from "./timeline.ts";
 
 /**
  * Which of the tickets that fit now are to start, when that is a choice: started in one order they leave other room than in
  * another. A few ways to choose are tried on a timeline, each is followed for some ends into the future, and the one after
  * which tickets are thought to wait least is taken. Time is counted from now.
  */
-
-/** A ticket, as a plan sees it. */
-export interface PlanTask extends Task {
-  /** Equal for tickets of one tenant and one priority. A plan chooses among these; whose turn it is, it does not decide. */
-  readonly group: string;
-  /** Its tenant, where that has limits: what its tickets may have at the same time is less than what the machine has. */
-  readonly limited: string | undefined;
-  readonly waitedMs: Millis;
-  /** Share of one GPU (or of the host memory that goes with one) that it takes, summed over its GPUs. */
-  readonly size: number;
-  /** It surely ends by then, as its owner says; Infinity: nobody said. */
-  readonly boundMs: Millis;
-  /** Most likely it ends by then. */
-  readonly cautiousMs: Millis;
-  /** It has been overtaken as often as a ticket may be. */
-  readonly isStrict: boolean;
-  /** Pools that were chosen for it before; it does not wander. */
-  readonly keptPools: ReadonlySet<number> | undefined;
-}
-
-/** What is known of the times to come, besides the timeline. */
-export interface Outlook {
-  /** The first task and those it waits for say how long they run, so that its start can be promised. */
-  readonly isExact: boolean;
-  /** How long tickets have been waiting lately. Limits scale with it: fixed ones turn into arrival order under load. */
-  readonly usualWaitMs: Millis;
-}
 
 /** A task that starts, and the positions of its devices. */
 export interface PlannedStart {
@@ -46,22 +22,6 @@ export interface Plan {
   /** What is kept for the first that does not start. */
   readonly reservation: Reservation | undefined;
 }
-
-/** The numbers of the plan; docs/performance.md says which job lists they were chosen on. */
-export const planConstants = {
-  /** The share of ends that an estimate is to cover: for what is likely, for what is most likely, and for what is left. */
-  likelyShare: 0.5,
-  cautiousShare: 0.7,
-  remainingShare: 0.5,
-  /** Ends that a plan is followed through. */
-  horizon: 40,
-  /** The first ticket is served before all others once it has waited this long, in ms and in usual waits. */
-  oldAfterMs: 120_000,
-  oldAfterWaits: 2.25,
-  /** GPUs are kept for a first ticket that needs several once it has waited this long. */
-  agedAfterMs: 60_000,
-  agedAfterWaits: 1.25,
-} as const;
 
 /** Waits below this are not told apart, and means of waits count as at least half of it: nobody minds. */
 const shortestWaitMs = 10_000;
@@ -192,7 +152,7 @@ export function forecastStarts(
  * Starts whatever the way starts at one moment, and takes it out of `left`. Answers what is kept for the first that does not
  * start, where `isAsked` for it or somebody is measured by it: most of the time nobody fits, and nothing needs to be kept.
  */
-export function fill(
+function fill(
   timeline: Timeline,
   left: PlanTask[],
   now: Millis,
@@ -254,7 +214,7 @@ function ranked(tasks: readonly PlanTask[], now: Millis, outlook: Outlook, score
 }
 
 /** Devices on which other work may run past the start that is kept: where it fits best, else away from the kept ones. */
-export function besides(
+function besides(
   timeline: Timeline,
   task: Task,
   devices: readonly number[],
@@ -264,52 +224,4 @@ export function besides(
   if (task.gpuCount === 1) return timeline.places(task).find((other) => reservation.leavesRoom(task, other));
   const elsewhere = timeline.place(task, reservation.expectedPools);
   return elsewhere !== undefined && reservation.leavesRoom(task, elsewhere) ? elsewhere : undefined;
-}
-
-/** How surely other work must be over in time: `bound`: its owner says so. `never`: it counts as if it ran for ever. */
-export type Care = "likely" | "cautious" | "bound" | "never";
-
-/** How carefully others are judged by the start that is kept for the first. */
-export function careFor(head: PlanTask, now: Millis, outlook: Outlook): Care {
-  if (outlook.isExact) return "bound";
-  if (head.isStrict) return "never";
-  return isAged(head, now, outlook) ? "cautious" : "likely";
-}
-
-/** When work is over that starts now, judged with this care. */
-export function endOf(task: Pick<PlanTask, "likelyMs" | "cautiousMs" | "boundMs">, care: Care): Millis {
-  switch (care) {
-    case "likely":
-      return task.likelyMs;
-    case "cautious":
-      return task.cautiousMs;
-    case "bound":
-      return task.boundMs;
-    case "never":
-      return Infinity;
-  }
-}
-
-/** With estimates, the GPUs that are kept for a ticket that has waited for long stay the same, or it would follow each guess. */
-export function reserve(timeline: Timeline, head: PlanTask, now: Millis, care: Care): Reservation | undefined {
-  const pools = care === "cautious" || care === "never" ? head.keptPools : undefined;
-  const kept = pools === undefined ? undefined : Reservation.earliest(timeline, head, now, pools);
-  return kept ?? Reservation.earliest(timeline, head, now);
-}
-
-function comesFirst(task: PlanTask, now: Millis, outlook: Outlook): boolean {
-  return (
-    task.isStrict ||
-    waitsFor(task, now, outlook, planConstants.oldAfterMs, planConstants.oldAfterWaits) ||
-    isAged(task, now, outlook)
-  );
-}
-
-/** One GPU comes free by and by; several at the same time only when somebody sees to it. */
-function isAged(task: PlanTask, now: Millis, outlook: Outlook): boolean {
-  return task.gpuCount > 1 && waitsFor(task, now, outlook, planConstants.agedAfterMs, planConstants.agedAfterWaits);
-}
-
-function waitsFor(task: PlanTask, now: Millis, outlook: Outlook, ms: Millis, waits: number): boolean {
-  return task.waitedMs + now > Math.max(ms, waits * outlook.usualWaitMs);
 }

@@ -1,7 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { careFor, endOf, forecastStarts, type Outlook, type PlanTask, plan, planConstants } from "../../src/engine/plan.ts";
-import { type Layout, Reservation, type Timeline } from "../../src/engine/timeline.ts";
+import { careFor, endOf } from "../../src/engine/care.ts";
+import { forecastStarts, plan } from "../../src/engine/plan.ts";
+import { type Outlook, type PlanTask, planConstants } from "../../src/engine/plan-task.ts";
+import { Reservation } from "../../src/engine/reservation.ts";
+import type { Layout, Timeline } from "../../src/engine/timeline.ts";
 import { task, timelineOf } from "./timeline-support.ts";
 
 const exact: Outlook = { isExact: true, usualWaitMs: 0 };

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Layout, type Occupant, Reservation, type Task, Timeline } from "../../src/engine/timeline.ts";
+import { Reservation } from "../../src/engine/reservation.ts";
+import { type Layout, type Occupant, type Task, Timeline } from "../../src/engine/timeline.ts";
 import { placesOf, takesOf, task, timelineOf } from "./timeline-support.ts";
 
 const discrete = (gpus: number): Layout => ({ poolOf: Array.from({ length: gpus }, (_, i) => i), host: gpus });
