@@ -83,6 +83,53 @@ export declare type PluginManifest = Message<"sluice.v1.PluginManifest"> & {
    * @generated from field: map<string, string> env = 9;
    */
   env: { [key: string]: string };
+
+  /**
+   * Mode worker: its worker is never evicted for somebody who waits, and never unloaded for being idle.
+   *
+   * @generated from field: bool pin = 10;
+   */
+  pin: boolean;
+
+  /**
+   * Mode worker: how much its idle worker matters; -1000 to 1000. A request of lower importance cannot evict it. It is also the
+   * importance of the requests that executions of this plugin make.
+   *
+   * @generated from field: int32 importance = 11;
+   */
+  importance: number;
+
+  /**
+   * Mode worker: how long its worker may be idle before it is unloaded. Not set: the server's --idle-ttl. 0: for ever.
+   * "idle_ttl_s" in a manifest file, in seconds. At most 366 days.
+   *
+   * @generated from field: google.protobuf.Duration idle_ttl = 12;
+   */
+  idleTtl?: Duration | undefined;
+
+  /**
+   * Mode worker: how long its worker stays at least once it is loaded, whoever waits. Not set: the server's --min-residence.
+   * "min_residence_s" in a manifest file, in seconds. At most 24 hours.
+   *
+   * @generated from field: google.protobuf.Duration min_residence = 13;
+   */
+  minResidence?: Duration | undefined;
+
+  /**
+   * Mode worker: nothing else is loaded or evicted on its GPUs while its worker loads, and it waits for what is under way there.
+   * For programs that look at free memory while they start.
+   *
+   * @generated from field: bool serial_load = 14;
+   */
+  serialLoad: boolean;
+
+  /**
+   * Mode worker: a start that shows no progress (message, line on stderr, growing memory) for so long has failed. Not set: the
+   * server's --load-stall. "load_stall_s" in a manifest file, in seconds. At most 24 hours.
+   *
+   * @generated from field: google.protobuf.Duration load_stall = 15;
+   */
+  loadStall?: Duration | undefined;
 };
 
 /**
@@ -90,6 +137,185 @@ export declare type PluginManifest = Message<"sluice.v1.PluginManifest"> & {
  * Use `create(PluginManifestSchema)` to create a new message.
  */
 export declare const PluginManifestSchema: GenMessage<PluginManifest>;
+
+/**
+ * The worker of a plugin.
+ *
+ * @generated from message sluice.v1.ResidentWorker
+ */
+export declare type ResidentWorker = Message<"sluice.v1.ResidentWorker"> & {
+  /**
+   * Where it is in its life.
+   *
+   * @generated from field: sluice.v1.ResidentState state = 1;
+   */
+  state: ResidentState;
+
+  /**
+   * Process id on the server's machine; 0 when there is none.
+   *
+   * @generated from field: uint32 pid = 2;
+   */
+  pid: number;
+
+  /**
+   * The lease that it lives on; empty when there is none.
+   *
+   * @generated from field: string lease_id = 3;
+   */
+  leaseId: string;
+
+  /**
+   * Executions that it works on now.
+   *
+   * @generated from field: uint32 executions = 4;
+   */
+  executions: number;
+
+  /**
+   * When it was ready; absent before.
+   *
+   * @generated from field: google.protobuf.Timestamp loaded_at = 5;
+   */
+  loadedAt?: Timestamp | undefined;
+
+  /**
+   * Since when it does nothing; absent while it works or loads.
+   *
+   * @generated from field: google.protobuf.Timestamp idle_since = 6;
+   */
+  idleSince?: Timestamp | undefined;
+
+  /**
+   * When it will be unloaded unless it is used before; absent when it will not.
+   *
+   * @generated from field: google.protobuf.Timestamp unload_at = 7;
+   */
+  unloadAt?: Timestamp | undefined;
+
+  /**
+   * How long its last start took, from the process to ready; absent before the first.
+   *
+   * @generated from field: google.protobuf.Duration load_time = 8;
+   */
+  loadTime?: Duration | undefined;
+
+  /**
+   * Memory measured for it on each of its GPUs, summed, in MiB; absent when it cannot be attributed.
+   *
+   * @generated from field: optional uint32 resident_vram_mb = 9;
+   */
+  residentVramMb?: number | undefined;
+
+  /**
+   * Host memory measured for it, in MiB; absent when it was not measured.
+   *
+   * @generated from field: optional uint32 resident_ram_mb = 10;
+   */
+  residentRamMb?: number | undefined;
+};
+
+/**
+ * Describes the message sluice.v1.ResidentWorker.
+ * Use `create(ResidentWorkerSchema)` to create a new message.
+ */
+export declare const ResidentWorkerSchema: GenMessage<ResidentWorker>;
+
+/**
+ * What keeps a worker that fails from being started over and over again.
+ *
+ * @generated from message sluice.v1.Breaker
+ */
+export declare type Breaker = Message<"sluice.v1.Breaker"> & {
+  /**
+   * Where it is.
+   *
+   * @generated from field: sluice.v1.BreakerState state = 1;
+   */
+  state: BreakerState;
+
+  /**
+   * Failures in a row that were alike.
+   *
+   * @generated from field: uint32 failures = 2;
+   */
+  failures: number;
+
+  /**
+   * When the next attempt may be made; absent when one may be made now.
+   *
+   * @generated from field: google.protobuf.Timestamp next_attempt_at = 3;
+   */
+  nextAttemptAt?: Timestamp | undefined;
+
+  /**
+   * The last failure, in one sentence; empty when there was none.
+   *
+   * @generated from field: string last_error = 4;
+   */
+  lastError: string;
+};
+
+/**
+ * Describes the message sluice.v1.Breaker.
+ * Use `create(BreakerSchema)` to create a new message.
+ */
+export declare const BreakerSchema: GenMessage<Breaker>;
+
+/**
+ * What was measured of the memory that a plugin uses, for its version and configuration. A number that is not known is absent.
+ *
+ * @generated from message sluice.v1.MemoryProfile
+ */
+export declare type MemoryProfile = Message<"sluice.v1.MemoryProfile"> & {
+  /**
+   * 95th percentile of the peaks of the last runs, per GPU, in MiB.
+   *
+   * @generated from field: optional uint32 learned_vram_mb = 1;
+   */
+  learnedVramMb?: number | undefined;
+
+  /**
+   * The same for host memory, in MiB.
+   *
+   * @generated from field: optional uint32 learned_ram_mb = 2;
+   */
+  learnedRamMb?: number | undefined;
+
+  /**
+   * Runs that it rests on.
+   *
+   * @generated from field: uint32 runs = 3;
+   */
+  runs: number;
+
+  /**
+   * What a failed run had reached per GPU when it failed, in MiB: it needs more than that.
+   *
+   * @generated from field: optional uint32 at_least_vram_mb = 4;
+   */
+  atLeastVramMb?: number | undefined;
+
+  /**
+   * The same for host memory, in MiB.
+   *
+   * @generated from field: optional uint32 at_least_ram_mb = 5;
+   */
+  atLeastRamMb?: number | undefined;
+
+  /**
+   * What the next start will ask for: the manifest's resources, with what was learned.
+   *
+   * @generated from field: sluice.v1.ResourceRequirements asks_for = 6;
+   */
+  asksFor?: ResourceRequirements | undefined;
+};
+
+/**
+ * Describes the message sluice.v1.MemoryProfile.
+ * Use `create(MemoryProfileSchema)` to create a new message.
+ */
+export declare const MemoryProfileSchema: GenMessage<MemoryProfile>;
 
 /**
  * A plugin as the server knows it.
@@ -131,6 +357,27 @@ export declare type Plugin = Message<"sluice.v1.Plugin"> & {
    * @generated from field: sluice.v1.ResidentState resident = 5;
    */
   resident: ResidentState;
+
+  /**
+   * Its worker, when it has one.
+   *
+   * @generated from field: sluice.v1.ResidentWorker worker = 6;
+   */
+  worker?: ResidentWorker | undefined;
+
+  /**
+   * Whether its worker may be started; absent in mode command.
+   *
+   * @generated from field: sluice.v1.Breaker breaker = 7;
+   */
+  breaker?: Breaker | undefined;
+
+  /**
+   * What was measured of its memory; absent before the first run.
+   *
+   * @generated from field: sluice.v1.MemoryProfile memory = 8;
+   */
+  memory?: MemoryProfile | undefined;
 };
 
 /**
@@ -978,6 +1225,13 @@ export declare type ExecutionFailed = Message<"sluice.v1.ExecutionFailed"> & {
    * @generated from field: string stderr_tail = 6;
    */
   stderrTail: string;
+
+  /**
+   * How often it was run: 2 when it ran out of memory and was tried again with more. 0 when it never ran.
+   *
+   * @generated from field: uint32 attempts = 7;
+   */
+  attempts: number;
 };
 
 /**
@@ -1305,6 +1559,53 @@ export enum ResidentState {
 export declare const ResidentStateSchema: GenEnum<ResidentState>;
 
 /**
+ * Whether a worker that failed may be started again.
+ *
+ * @generated from enum sluice.v1.BreakerState
+ */
+export enum BreakerState {
+  /**
+   * Not set; never sent.
+   *
+   * @generated from enum value: BREAKER_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It may.
+   *
+   * @generated from enum value: BREAKER_STATE_CLOSED = 1;
+   */
+  CLOSED = 1,
+
+  /**
+   * It failed a moment ago, and may when next_attempt_at has come.
+   *
+   * @generated from enum value: BREAKER_STATE_BACKING_OFF = 2;
+   */
+  BACKING_OFF = 2,
+
+  /**
+   * It failed in the same way so often that executions are refused at once until next_attempt_at.
+   *
+   * @generated from enum value: BREAKER_STATE_OPEN = 3;
+   */
+  OPEN = 3,
+
+  /**
+   * One attempt is being made; its end decides.
+   *
+   * @generated from enum value: BREAKER_STATE_HALF_OPEN = 4;
+   */
+  HALF_OPEN = 4,
+}
+
+/**
+ * Describes the enum sluice.v1.BreakerState.
+ */
+export declare const BreakerStateSchema: GenEnum<BreakerState>;
+
+/**
  * Why an execution failed.
  *
  * @generated from enum sluice.v1.ExecutionFailure
@@ -1365,6 +1666,42 @@ export enum ExecutionFailure {
    * @generated from enum value: EXECUTION_FAILURE_LEASE_LOST = 7;
    */
   LEASE_LOST = 7,
+
+  /**
+   * It ran out of memory, also when it was tried again with more; the worker said so, or the kernel's counter of killed
+   * processes moved.
+   *
+   * @generated from enum value: EXECUTION_FAILURE_OUT_OF_MEMORY = 8;
+   */
+  OUT_OF_MEMORY = 8,
+
+  /**
+   * Its worker answered an error.
+   *
+   * @generated from enum value: EXECUTION_FAILURE_PLUGIN_ERROR = 9;
+   */
+  PLUGIN_ERROR = 9,
+
+  /**
+   * Its worker ended while it ran.
+   *
+   * @generated from enum value: EXECUTION_FAILURE_WORKER_LOST = 10;
+   */
+  WORKER_LOST = 10,
+
+  /**
+   * Its worker could not be loaded.
+   *
+   * @generated from enum value: EXECUTION_FAILURE_LOAD_FAILED = 11;
+   */
+  LOAD_FAILED = 11,
+
+  /**
+   * Its worker failed to load in the same way too often; it is not tried again for a while.
+   *
+   * @generated from enum value: EXECUTION_FAILURE_WORKER_BROKEN = 12;
+   */
+  WORKER_BROKEN = 12,
 }
 
 /**
@@ -1497,7 +1834,9 @@ export declare const ExecutorService: GenService<{
     output: typeof DisablePluginResponseSchema;
   },
   /**
-   * Starts a worker and keeps its model resident. FAILED_PRECONDITION "NOT_A_WORKER" for a plugin in command mode.
+   * Starts a worker and keeps its model resident; answers when it is ready, at once when it is already. Admitted like an
+   * execution, under the server's policy. FAILED_PRECONDITION "NOT_A_WORKER" for a plugin in command mode, ABORTED
+   * "EXECUTION_FAILED" when it does not start, UNAVAILABLE "WORKER_BROKEN" with RetryInfo while its breaker is open.
    *
    * @generated from rpc sluice.v1.ExecutorService.LoadPlugin
    */
@@ -1507,7 +1846,9 @@ export declare const ExecutorService: GenService<{
     output: typeof LoadPluginResponseSchema;
   },
   /**
-   * Stops a worker. FAILED_PRECONDITION "NOT_A_WORKER" for a plugin in command mode.
+   * Stops a worker; answers when its processes have ended, at once when there is none. FAILED_PRECONDITION "PLUGIN_BUSY" while
+   * it works or loads: a worker is never ended under an execution. FAILED_PRECONDITION "NOT_A_WORKER" for a plugin in command
+   * mode.
    *
    * @generated from rpc sluice.v1.ExecutorService.UnloadPlugin
    */
@@ -1517,7 +1858,9 @@ export declare const ExecutorService: GenService<{
     output: typeof UnloadPluginResponseSchema;
   },
   /**
-   * Asks a worker to give its memory back but to live. FAILED_PRECONDITION "NOT_A_WORKER" for a plugin in command mode.
+   * Asks a worker to give its memory back but to live; answers when it says that it has. What is free is what measurements
+   * show afterwards. FAILED_PRECONDITION "PLUGIN_BUSY" while it works or loads, "NOT_A_WORKER" for a plugin in command mode,
+   * "RELEASE_UNSUPPORTED" when the worker cannot: unload it instead.
    *
    * @generated from rpc sluice.v1.ExecutorService.ReleasePlugin
    */

@@ -12,7 +12,7 @@ import { file_sluice_v1_types } from "./types_pb.js";
  * Describes the file sluice/v1/executor.proto.
  */
 export const file_sluice_v1_executor = /*@__PURE__*/
-  fileDesc("ChhzbHVpY2UvdjEvZXhlY3V0b3IucHJvdG8SCXNsdWljZS52MSLXAgoOUGx1Z2luTWFuaWZlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEjIKCXJlc291cmNlcxgEIAEoCzIfLnNsdWljZS52MS5SZXNvdXJjZVJlcXVpcmVtZW50cxIPCgdjb21tYW5kGAUgAygJEiMKBG1vZGUYBiABKA4yFS5zbHVpY2UudjEuUGx1Z2luTW9kZRIXCg9tYXhfY29uY3VycmVuY3kYByABKA0SMQoQYXJndW1lbnRzX3NjaGVtYRgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLwoDZW52GAkgAygLMiIuc2x1aWNlLnYxLlBsdWdpbk1hbmlmZXN0LkVudkVudHJ5GioKCEVudkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEilgEKBlBsdWdpbhIrCghtYW5pZmVzdBgBIAEoCzIZLnNsdWljZS52MS5QbHVnaW5NYW5pZmVzdBIPCgdlbmFibGVkGAIgASgIEg4KBnNvdXJjZRgDIAEoCRISCgpleGVjdXRpb25zGAQgASgNEioKCHJlc2lkZW50GAUgASgOMhguc2x1aWNlLnYxLlJlc2lkZW50U3RhdGUiPQoNTWFuaWZlc3RFcnJvchIMCgRmaWxlGAEgASgJEg0KBWZpZWxkGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiFwoVTG9hZEFsbFBsdWdpbnNSZXF1ZXN0ImYKFkxvYWRBbGxQbHVnaW5zUmVzcG9uc2USIgoHcGx1Z2lucxgBIAMoCzIRLnNsdWljZS52MS5QbHVnaW4SKAoGZXJyb3JzGAIgAygLMhguc2x1aWNlLnYxLk1hbmlmZXN0RXJyb3IiRAoVUmVnaXN0ZXJQbHVnaW5SZXF1ZXN0EisKCG1hbmlmZXN0GAEgASgLMhkuc2x1aWNlLnYxLlBsdWdpbk1hbmlmZXN0IjsKFlJlZ2lzdGVyUGx1Z2luUmVzcG9uc2USIQoGcGx1Z2luGAEgASgLMhEuc2x1aWNlLnYxLlBsdWdpbiIUChJMaXN0UGx1Z2luc1JlcXVlc3QiOQoTTGlzdFBsdWdpbnNSZXNwb25zZRIiCgdwbHVnaW5zGAEgAygLMhEuc2x1aWNlLnYxLlBsdWdpbiIgChBHZXRQbHVnaW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiNgoRR2V0UGx1Z2luUmVzcG9uc2USIQoGcGx1Z2luGAEgASgLMhEuc2x1aWNlLnYxLlBsdWdpbiIjChNFbmFibGVQbHVnaW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiOQoURW5hYmxlUGx1Z2luUmVzcG9uc2USIQoGcGx1Z2luGAEgASgLMhEuc2x1aWNlLnYxLlBsdWdpbiIkChREaXNhYmxlUGx1Z2luUmVxdWVzdBIMCgRuYW1lGAEgASgJIjoKFURpc2FibGVQbHVnaW5SZXNwb25zZRIhCgZwbHVnaW4YASABKAsyES5zbHVpY2UudjEuUGx1Z2luIiEKEUxvYWRQbHVnaW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiNwoSTG9hZFBsdWdpblJlc3BvbnNlEiEKBnBsdWdpbhgBIAEoCzIRLnNsdWljZS52MS5QbHVnaW4iIwoTVW5sb2FkUGx1Z2luUmVxdWVzdBIMCgRuYW1lGAEgASgJIjkKFFVubG9hZFBsdWdpblJlc3BvbnNlEiEKBnBsdWdpbhgBIAEoCzIRLnNsdWljZS52MS5QbHVnaW4iJAoUUmVsZWFzZVBsdWdpblJlcXVlc3QSDAoEbmFtZRgBIAEoCSI6ChVSZWxlYXNlUGx1Z2luUmVzcG9uc2USIQoGcGx1Z2luGAEgASgLMhEuc2x1aWNlLnYxLlBsdWdpbiLEAQoURXhlY3V0ZVBsdWdpblJlcXVlc3QSDgoGcGx1Z2luGAEgASgJEioKCWFyZ3VtZW50cxgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDgoGcG9saWN5GAMgASgJEioKB3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGdGVuYW50GAUgASgJEhAKCHByaW9yaXR5GAYgASgFEhIKCnJlcXVlc3RfaWQYByABKAkiVQoVRXhlY3V0ZVBsdWdpblJlc3BvbnNlEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRImCgZyZXN1bHQYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUixgEKFlN0cmVhbUV4ZWN1dGlvblJlcXVlc3QSDgoGcGx1Z2luGAEgASgJEioKCWFyZ3VtZW50cxgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDgoGcG9saWN5GAMgASgJEioKB3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGdGVuYW50GAUgASgJEhAKCHByaW9yaXR5GAYgASgFEhIKCnJlcXVlc3RfaWQYByABKAkirgMKF1N0cmVhbUV4ZWN1dGlvblJlc3BvbnNlEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIsCgZxdWV1ZWQYAiABKAsyGi5zbHVpY2UudjEuRXhlY3V0aW9uUXVldWVkSAASMAoIYWRtaXR0ZWQYAyABKAsyHC5zbHVpY2UudjEuRXhlY3V0aW9uQWRtaXR0ZWRIABIuCgdsb2FkaW5nGAQgASgLMhsuc2x1aWNlLnYxLkV4ZWN1dGlvbkxvYWRpbmdIABIuCgdzdGFydGVkGAUgASgLMhsuc2x1aWNlLnYxLkV4ZWN1dGlvblN0YXJ0ZWRIABIwCghwcm9ncmVzcxgGIAEoCzIcLnNsdWljZS52MS5FeGVjdXRpb25Qcm9ncmVzc0gAEiYKA2xvZxgHIAEoCzIXLnNsdWljZS52MS5FeGVjdXRpb25Mb2dIABIsCgZyZXN1bHQYCCABKAsyGi5zbHVpY2UudjEuRXhlY3V0aW9uUmVzdWx0SAASLAoGZmFpbGVkGAkgASgLMhouc2x1aWNlLnYxLkV4ZWN1dGlvbkZhaWxlZEgAQgcKBWV2ZW50IkcKD0V4ZWN1dGlvblF1ZXVlZBIQCghwb3NpdGlvbhgBIAEoDRIiCgdyZWFzb25zGAIgAygLMhEuc2x1aWNlLnYxLlJlYXNvbiI0ChFFeGVjdXRpb25BZG1pdHRlZBIfCgVsZWFzZRgBIAEoCzIQLnNsdWljZS52MS5MZWFzZSIjChBFeGVjdXRpb25Mb2FkaW5nEg8KB21lc3NhZ2UYASABKAkiHwoQRXhlY3V0aW9uU3RhcnRlZBILCgNwaWQYASABKA0iSAoRRXhlY3V0aW9uUHJvZ3Jlc3MSFQoIZnJhY3Rpb24YASABKAFIAIgBARIPCgdtZXNzYWdlGAIgASgJQgsKCV9mcmFjdGlvbiIsCgxFeGVjdXRpb25Mb2cSDAoEbGluZRgBIAEoCRIOCgZzdGRlcnIYAiABKAgiOQoPRXhlY3V0aW9uUmVzdWx0EiYKBnJlc3VsdBgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSK9AQoPRXhlY3V0aW9uRmFpbGVkEikKBGNvZGUYASABKA4yGy5zbHVpY2UudjEuRXhlY3V0aW9uRmFpbHVyZRIPCgdtZXNzYWdlGAIgASgJEhYKCWV4aXRfY29kZRgDIAEoBUgAiAEBEg4KBnNpZ25hbBgEIAEoCRIjCgdyZWZ1c2FsGAUgASgLMhIuc2x1aWNlLnYxLlJlZnVzYWwSEwoLc3RkZXJyX3RhaWwYBiABKAlCDAoKX2V4aXRfY29kZSL6AgoJRXhlY3V0aW9uEgoKAmlkGAEgASgJEg4KBnBsdWdpbhgCIAEoCRIoCgVzdGF0ZRgDIAEoDjIZLnNsdWljZS52MS5FeGVjdXRpb25TdGF0ZRIQCghsZWFzZV9pZBgEIAEoCRIuCgpjcmVhdGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoGcmVzdWx0GAggASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEisKB2ZhaWx1cmUYCSABKAsyGi5zbHVpY2UudjEuRXhlY3V0aW9uRmFpbGVkEg4KBnRlbmFudBgKIAEoCRISCgpyZXF1ZXN0X2lkGAsgASgJEgsKA3BpZBgMIAEoDSIrChNHZXRFeGVjdXRpb25SZXF1ZXN0EhQKDGV4ZWN1dGlvbl9pZBgBIAEoCSI/ChRHZXRFeGVjdXRpb25SZXNwb25zZRInCglleGVjdXRpb24YASABKAsyFC5zbHVpY2UudjEuRXhlY3V0aW9uIicKFUxpc3RFeGVjdXRpb25zUmVxdWVzdBIOCgZwbHVnaW4YASABKAkiQgoWTGlzdEV4ZWN1dGlvbnNSZXNwb25zZRIoCgpleGVjdXRpb25zGAEgAygLMhQuc2x1aWNlLnYxLkV4ZWN1dGlvbiIuChZDYW5jZWxFeGVjdXRpb25SZXF1ZXN0EhQKDGV4ZWN1dGlvbl9pZBgBIAEoCSJCChdDYW5jZWxFeGVjdXRpb25SZXNwb25zZRInCglleGVjdXRpb24YASABKAsyFC5zbHVpY2UudjEuRXhlY3V0aW9uKloKClBsdWdpbk1vZGUSGwoXUExVR0lOX01PREVfVU5TUEVDSUZJRUQQABIXChNQTFVHSU5fTU9ERV9DT01NQU5EEAESFgoSUExVR0lOX01PREVfV09SS0VSEAIq8AEKDVJlc2lkZW50U3RhdGUSHgoaUkVTSURFTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdSRVNJREVOVF9TVEFURV9TVEFSVElORxABEhoKFlJFU0lERU5UX1NUQVRFX0xPQURJTkcQAhIZChVSRVNJREVOVF9TVEFURV9JTl9VU0UQAxIXChNSRVNJREVOVF9TVEFURV9JRExFEAQSHAoYUkVTSURFTlRfU1RBVEVfUkVMRUFTSU5HEAUSGwoXUkVTSURFTlRfU1RBVEVfRVZJQ1RJTkcQBhIXChNSRVNJREVOVF9TVEFURV9ERUFEEAcqmAIKEEV4ZWN1dGlvbkZhaWx1cmUSIQodRVhFQ1VUSU9OX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIiCh5FWEVDVVRJT05fRkFJTFVSRV9OT1RfQURNSVRURUQQARIfChtFWEVDVVRJT05fRkFJTFVSRV9USU1FRF9PVVQQAhIbChdFWEVDVVRJT05fRkFJTFVSRV9TUEFXThADEhoKFkVYRUNVVElPTl9GQUlMVVJFX0VYSVQQBBIgChxFWEVDVVRJT05fRkFJTFVSRV9CQURfUkVTVUxUEAUSHwobRVhFQ1VUSU9OX0ZBSUxVUkVfQ0FOQ0VMTEVEEAYSIAocRVhFQ1VUSU9OX0ZBSUxVUkVfTEVBU0VfTE9TVBAHKsQBCg5FeGVjdXRpb25TdGF0ZRIfChtFWEVDVVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIaChZFWEVDVVRJT05fU1RBVEVfUVVFVUVEEAESGwoXRVhFQ1VUSU9OX1NUQVRFX1JVTk5JTkcQAhIdChlFWEVDVVRJT05fU1RBVEVfU1VDQ0VFREVEEAMSGgoWRVhFQ1VUSU9OX1NUQVRFX0ZBSUxFRBAEEh0KGUVYRUNVVElPTl9TVEFURV9DQU5DRUxMRUQQBTKwCQoPRXhlY3V0b3JTZXJ2aWNlElUKDkxvYWRBbGxQbHVnaW5zEiAuc2x1aWNlLnYxLkxvYWRBbGxQbHVnaW5zUmVxdWVzdBohLnNsdWljZS52MS5Mb2FkQWxsUGx1Z2luc1Jlc3BvbnNlElUKDlJlZ2lzdGVyUGx1Z2luEiAuc2x1aWNlLnYxLlJlZ2lzdGVyUGx1Z2luUmVxdWVzdBohLnNsdWljZS52MS5SZWdpc3RlclBsdWdpblJlc3BvbnNlElEKC0xpc3RQbHVnaW5zEh0uc2x1aWNlLnYxLkxpc3RQbHVnaW5zUmVxdWVzdBoeLnNsdWljZS52MS5MaXN0UGx1Z2luc1Jlc3BvbnNlIgOQAgESSwoJR2V0UGx1Z2luEhsuc2x1aWNlLnYxLkdldFBsdWdpblJlcXVlc3QaHC5zbHVpY2UudjEuR2V0UGx1Z2luUmVzcG9uc2UiA5ACARJPCgxFbmFibGVQbHVnaW4SHi5zbHVpY2UudjEuRW5hYmxlUGx1Z2luUmVxdWVzdBofLnNsdWljZS52MS5FbmFibGVQbHVnaW5SZXNwb25zZRJSCg1EaXNhYmxlUGx1Z2luEh8uc2x1aWNlLnYxLkRpc2FibGVQbHVnaW5SZXF1ZXN0GiAuc2x1aWNlLnYxLkRpc2FibGVQbHVnaW5SZXNwb25zZRJJCgpMb2FkUGx1Z2luEhwuc2x1aWNlLnYxLkxvYWRQbHVnaW5SZXF1ZXN0Gh0uc2x1aWNlLnYxLkxvYWRQbHVnaW5SZXNwb25zZRJPCgxVbmxvYWRQbHVnaW4SHi5zbHVpY2UudjEuVW5sb2FkUGx1Z2luUmVxdWVzdBofLnNsdWljZS52MS5VbmxvYWRQbHVnaW5SZXNwb25zZRJSCg1SZWxlYXNlUGx1Z2luEh8uc2x1aWNlLnYxLlJlbGVhc2VQbHVnaW5SZXF1ZXN0GiAuc2x1aWNlLnYxLlJlbGVhc2VQbHVnaW5SZXNwb25zZRJSCg1FeGVjdXRlUGx1Z2luEh8uc2x1aWNlLnYxLkV4ZWN1dGVQbHVnaW5SZXF1ZXN0GiAuc2x1aWNlLnYxLkV4ZWN1dGVQbHVnaW5SZXNwb25zZRJaCg9TdHJlYW1FeGVjdXRpb24SIS5zbHVpY2UudjEuU3RyZWFtRXhlY3V0aW9uUmVxdWVzdBoiLnNsdWljZS52MS5TdHJlYW1FeGVjdXRpb25SZXNwb25zZTABElQKDEdldEV4ZWN1dGlvbhIeLnNsdWljZS52MS5HZXRFeGVjdXRpb25SZXF1ZXN0Gh8uc2x1aWNlLnYxLkdldEV4ZWN1dGlvblJlc3BvbnNlIgOQAgESWgoOTGlzdEV4ZWN1dGlvbnMSIC5zbHVpY2UudjEuTGlzdEV4ZWN1dGlvbnNSZXF1ZXN0GiEuc2x1aWNlLnYxLkxpc3RFeGVjdXRpb25zUmVzcG9uc2UiA5ACARJYCg9DYW5jZWxFeGVjdXRpb24SIS5zbHVpY2UudjEuQ2FuY2VsRXhlY3V0aW9uUmVxdWVzdBoiLnNsdWljZS52MS5DYW5jZWxFeGVjdXRpb25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_types]);
+  fileDesc("ChhzbHVpY2UvdjEvZXhlY3V0b3IucHJvdG8SCXNsdWljZS52MSKbBAoOUGx1Z2luTWFuaWZlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEjIKCXJlc291cmNlcxgEIAEoCzIfLnNsdWljZS52MS5SZXNvdXJjZVJlcXVpcmVtZW50cxIPCgdjb21tYW5kGAUgAygJEiMKBG1vZGUYBiABKA4yFS5zbHVpY2UudjEuUGx1Z2luTW9kZRIXCg9tYXhfY29uY3VycmVuY3kYByABKA0SMQoQYXJndW1lbnRzX3NjaGVtYRgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLwoDZW52GAkgAygLMiIuc2x1aWNlLnYxLlBsdWdpbk1hbmlmZXN0LkVudkVudHJ5EgsKA3BpbhgKIAEoCBISCgppbXBvcnRhbmNlGAsgASgFEisKCGlkbGVfdHRsGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDW1pbl9yZXNpZGVuY2UYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLc2VyaWFsX2xvYWQYDiABKAgSLQoKbG9hZF9zdGFsbBgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIo4DCg5SZXNpZGVudFdvcmtlchInCgVzdGF0ZRgBIAEoDjIYLnNsdWljZS52MS5SZXNpZGVudFN0YXRlEgsKA3BpZBgCIAEoDRIQCghsZWFzZV9pZBgDIAEoCRISCgpleGVjdXRpb25zGAQgASgNEi0KCWxvYWRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKaWRsZV9zaW5jZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJdW5sb2FkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCglsb2FkX3RpbWUYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoQcmVzaWRlbnRfdnJhbV9tYhgJIAEoDUgAiAEBEhwKD3Jlc2lkZW50X3JhbV9tYhgKIAEoDUgBiAEBQhMKEV9yZXNpZGVudF92cmFtX21iQhIKEF9yZXNpZGVudF9yYW1fbWIijAEKB0JyZWFrZXISJgoFc3RhdGUYASABKA4yFy5zbHVpY2UudjEuQnJlYWtlclN0YXRlEhAKCGZhaWx1cmVzGAIgASgNEjMKD25leHRfYXR0ZW1wdF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKbGFzdF9lcnJvchgEIAEoCSKYAgoNTWVtb3J5UHJvZmlsZRIcCg9sZWFybmVkX3ZyYW1fbWIYASABKA1IAIgBARIbCg5sZWFybmVkX3JhbV9tYhgCIAEoDUgBiAEBEgwKBHJ1bnMYAyABKA0SHQoQYXRfbGVhc3RfdnJhbV9tYhgEIAEoDUgCiAEBEhwKD2F0X2xlYXN0X3JhbV9tYhgFIAEoDUgDiAEBEjEKCGFza3NfZm9yGAYgASgLMh8uc2x1aWNlLnYxLlJlc291cmNlUmVxdWlyZW1lbnRzQhIKEF9sZWFybmVkX3ZyYW1fbWJCEQoPX2xlYXJuZWRfcmFtX21iQhMKEV9hdF9sZWFzdF92cmFtX21iQhIKEF9hdF9sZWFzdF9yYW1fbWIikAIKBlBsdWdpbhIrCghtYW5pZmVzdBgBIAEoCzIZLnNsdWljZS52MS5QbHVnaW5NYW5pZmVzdBIPCgdlbmFibGVkGAIgASgIEg4KBnNvdXJjZRgDIAEoCRISCgpleGVjdXRpb25zGAQgASgNEioKCHJlc2lkZW50GAUgASgOMhguc2x1aWNlLnYxLlJlc2lkZW50U3RhdGUSKQoGd29ya2VyGAYgASgLMhkuc2x1aWNlLnYxLlJlc2lkZW50V29ya2VyEiMKB2JyZWFrZXIYByABKAsyEi5zbHVpY2UudjEuQnJlYWtlchIoCgZtZW1vcnkYCCABKAsyGC5zbHVpY2UudjEuTWVtb3J5UHJvZmlsZSI9Cg1NYW5pZmVzdEVycm9yEgwKBGZpbGUYASABKAkSDQoFZmllbGQYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIXChVMb2FkQWxsUGx1Z2luc1JlcXVlc3QiZgoWTG9hZEFsbFBsdWdpbnNSZXNwb25zZRIiCgdwbHVnaW5zGAEgAygLMhEuc2x1aWNlLnYxLlBsdWdpbhIoCgZlcnJvcnMYAiADKAsyGC5zbHVpY2UudjEuTWFuaWZlc3RFcnJvciJEChVSZWdpc3RlclBsdWdpblJlcXVlc3QSKwoIbWFuaWZlc3QYASABKAsyGS5zbHVpY2UudjEuUGx1Z2luTWFuaWZlc3QiOwoWUmVnaXN0ZXJQbHVnaW5SZXNwb25zZRIhCgZwbHVnaW4YASABKAsyES5zbHVpY2UudjEuUGx1Z2luIhQKEkxpc3RQbHVnaW5zUmVxdWVzdCI5ChNMaXN0UGx1Z2luc1Jlc3BvbnNlEiIKB3BsdWdpbnMYASADKAsyES5zbHVpY2UudjEuUGx1Z2luIiAKEEdldFBsdWdpblJlcXVlc3QSDAoEbmFtZRgBIAEoCSI2ChFHZXRQbHVnaW5SZXNwb25zZRIhCgZwbHVnaW4YASABKAsyES5zbHVpY2UudjEuUGx1Z2luIiMKE0VuYWJsZVBsdWdpblJlcXVlc3QSDAoEbmFtZRgBIAEoCSI5ChRFbmFibGVQbHVnaW5SZXNwb25zZRIhCgZwbHVnaW4YASABKAsyES5zbHVpY2UudjEuUGx1Z2luIiQKFERpc2FibGVQbHVnaW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiOgoVRGlzYWJsZVBsdWdpblJlc3BvbnNlEiEKBnBsdWdpbhgBIAEoCzIRLnNsdWljZS52MS5QbHVnaW4iIQoRTG9hZFBsdWdpblJlcXVlc3QSDAoEbmFtZRgBIAEoCSI3ChJMb2FkUGx1Z2luUmVzcG9uc2USIQoGcGx1Z2luGAEgASgLMhEuc2x1aWNlLnYxLlBsdWdpbiIjChNVbmxvYWRQbHVnaW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiOQoUVW5sb2FkUGx1Z2luUmVzcG9uc2USIQoGcGx1Z2luGAEgASgLMhEuc2x1aWNlLnYxLlBsdWdpbiIkChRSZWxlYXNlUGx1Z2luUmVxdWVzdBIMCgRuYW1lGAEgASgJIjoKFVJlbGVhc2VQbHVnaW5SZXNwb25zZRIhCgZwbHVnaW4YASABKAsyES5zbHVpY2UudjEuUGx1Z2luIsQBChRFeGVjdXRlUGx1Z2luUmVxdWVzdBIOCgZwbHVnaW4YASABKAkSKgoJYXJndW1lbnRzGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIOCgZwb2xpY3kYAyABKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZ0ZW5hbnQYBSABKAkSEAoIcHJpb3JpdHkYBiABKAUSEgoKcmVxdWVzdF9pZBgHIAEoCSJVChVFeGVjdXRlUGx1Z2luUmVzcG9uc2USFAoMZXhlY3V0aW9uX2lkGAEgASgJEiYKBnJlc3VsdBgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSLGAQoWU3RyZWFtRXhlY3V0aW9uUmVxdWVzdBIOCgZwbHVnaW4YASABKAkSKgoJYXJndW1lbnRzGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIOCgZwb2xpY3kYAyABKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZ0ZW5hbnQYBSABKAkSEAoIcHJpb3JpdHkYBiABKAUSEgoKcmVxdWVzdF9pZBgHIAEoCSKuAwoXU3RyZWFtRXhlY3V0aW9uUmVzcG9uc2USFAoMZXhlY3V0aW9uX2lkGAEgASgJEiwKBnF1ZXVlZBgCIAEoCzIaLnNsdWljZS52MS5FeGVjdXRpb25RdWV1ZWRIABIwCghhZG1pdHRlZBgDIAEoCzIcLnNsdWljZS52MS5FeGVjdXRpb25BZG1pdHRlZEgAEi4KB2xvYWRpbmcYBCABKAsyGy5zbHVpY2UudjEuRXhlY3V0aW9uTG9hZGluZ0gAEi4KB3N0YXJ0ZWQYBSABKAsyGy5zbHVpY2UudjEuRXhlY3V0aW9uU3RhcnRlZEgAEjAKCHByb2dyZXNzGAYgASgLMhwuc2x1aWNlLnYxLkV4ZWN1dGlvblByb2dyZXNzSAASJgoDbG9nGAcgASgLMhcuc2x1aWNlLnYxLkV4ZWN1dGlvbkxvZ0gAEiwKBnJlc3VsdBgIIAEoCzIaLnNsdWljZS52MS5FeGVjdXRpb25SZXN1bHRIABIsCgZmYWlsZWQYCSABKAsyGi5zbHVpY2UudjEuRXhlY3V0aW9uRmFpbGVkSABCBwoFZXZlbnQiRwoPRXhlY3V0aW9uUXVldWVkEhAKCHBvc2l0aW9uGAEgASgNEiIKB3JlYXNvbnMYAiADKAsyES5zbHVpY2UudjEuUmVhc29uIjQKEUV4ZWN1dGlvbkFkbWl0dGVkEh8KBWxlYXNlGAEgASgLMhAuc2x1aWNlLnYxLkxlYXNlIiMKEEV4ZWN1dGlvbkxvYWRpbmcSDwoHbWVzc2FnZRgBIAEoCSIfChBFeGVjdXRpb25TdGFydGVkEgsKA3BpZBgBIAEoDSJIChFFeGVjdXRpb25Qcm9ncmVzcxIVCghmcmFjdGlvbhgBIAEoAUgAiAEBEg8KB21lc3NhZ2UYAiABKAlCCwoJX2ZyYWN0aW9uIiwKDEV4ZWN1dGlvbkxvZxIMCgRsaW5lGAEgASgJEg4KBnN0ZGVychgCIAEoCCI5Cg9FeGVjdXRpb25SZXN1bHQSJgoGcmVzdWx0GAEgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlIs8BCg9FeGVjdXRpb25GYWlsZWQSKQoEY29kZRgBIAEoDjIbLnNsdWljZS52MS5FeGVjdXRpb25GYWlsdXJlEg8KB21lc3NhZ2UYAiABKAkSFgoJZXhpdF9jb2RlGAMgASgFSACIAQESDgoGc2lnbmFsGAQgASgJEiMKB3JlZnVzYWwYBSABKAsyEi5zbHVpY2UudjEuUmVmdXNhbBITCgtzdGRlcnJfdGFpbBgGIAEoCRIQCghhdHRlbXB0cxgHIAEoDUIMCgpfZXhpdF9jb2RlIvoCCglFeGVjdXRpb24SCgoCaWQYASABKAkSDgoGcGx1Z2luGAIgASgJEigKBXN0YXRlGAMgASgOMhkuc2x1aWNlLnYxLkV4ZWN1dGlvblN0YXRlEhAKCGxlYXNlX2lkGAQgASgJEi4KCmNyZWF0ZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgZyZXN1bHQYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSKwoHZmFpbHVyZRgJIAEoCzIaLnNsdWljZS52MS5FeGVjdXRpb25GYWlsZWQSDgoGdGVuYW50GAogASgJEhIKCnJlcXVlc3RfaWQYCyABKAkSCwoDcGlkGAwgASgNIisKE0dldEV4ZWN1dGlvblJlcXVlc3QSFAoMZXhlY3V0aW9uX2lkGAEgASgJIj8KFEdldEV4ZWN1dGlvblJlc3BvbnNlEicKCWV4ZWN1dGlvbhgBIAEoCzIULnNsdWljZS52MS5FeGVjdXRpb24iJwoVTGlzdEV4ZWN1dGlvbnNSZXF1ZXN0Eg4KBnBsdWdpbhgBIAEoCSJCChZMaXN0RXhlY3V0aW9uc1Jlc3BvbnNlEigKCmV4ZWN1dGlvbnMYASADKAsyFC5zbHVpY2UudjEuRXhlY3V0aW9uIi4KFkNhbmNlbEV4ZWN1dGlvblJlcXVlc3QSFAoMZXhlY3V0aW9uX2lkGAEgASgJIkIKF0NhbmNlbEV4ZWN1dGlvblJlc3BvbnNlEicKCWV4ZWN1dGlvbhgBIAEoCzIULnNsdWljZS52MS5FeGVjdXRpb24qWgoKUGx1Z2luTW9kZRIbChdQTFVHSU5fTU9ERV9VTlNQRUNJRklFRBAAEhcKE1BMVUdJTl9NT0RFX0NPTU1BTkQQARIWChJQTFVHSU5fTU9ERV9XT1JLRVIQAirwAQoNUmVzaWRlbnRTdGF0ZRIeChpSRVNJREVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF1JFU0lERU5UX1NUQVRFX1NUQVJUSU5HEAESGgoWUkVTSURFTlRfU1RBVEVfTE9BRElORxACEhkKFVJFU0lERU5UX1NUQVRFX0lOX1VTRRADEhcKE1JFU0lERU5UX1NUQVRFX0lETEUQBBIcChhSRVNJREVOVF9TVEFURV9SRUxFQVNJTkcQBRIbChdSRVNJREVOVF9TVEFURV9FVklDVElORxAGEhcKE1JFU0lERU5UX1NUQVRFX0RFQUQQByqbAQoMQnJlYWtlclN0YXRlEh0KGUJSRUFLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRCUkVBS0VSX1NUQVRFX0NMT1NFRBABEh0KGUJSRUFLRVJfU1RBVEVfQkFDS0lOR19PRkYQAhIWChJCUkVBS0VSX1NUQVRFX09QRU4QAxIbChdCUkVBS0VSX1NUQVRFX0hBTEZfT1BFThAEKswDChBFeGVjdXRpb25GYWlsdXJlEiEKHUVYRUNVVElPTl9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASIgoeRVhFQ1VUSU9OX0ZBSUxVUkVfTk9UX0FETUlUVEVEEAESHwobRVhFQ1VUSU9OX0ZBSUxVUkVfVElNRURfT1VUEAISGwoXRVhFQ1VUSU9OX0ZBSUxVUkVfU1BBV04QAxIaChZFWEVDVVRJT05fRkFJTFVSRV9FWElUEAQSIAocRVhFQ1VUSU9OX0ZBSUxVUkVfQkFEX1JFU1VMVBAFEh8KG0VYRUNVVElPTl9GQUlMVVJFX0NBTkNFTExFRBAGEiAKHEVYRUNVVElPTl9GQUlMVVJFX0xFQVNFX0xPU1QQBxIjCh9FWEVDVVRJT05fRkFJTFVSRV9PVVRfT0ZfTUVNT1JZEAgSIgoeRVhFQ1VUSU9OX0ZBSUxVUkVfUExVR0lOX0VSUk9SEAkSIQodRVhFQ1VUSU9OX0ZBSUxVUkVfV09SS0VSX0xPU1QQChIhCh1FWEVDVVRJT05fRkFJTFVSRV9MT0FEX0ZBSUxFRBALEiMKH0VYRUNVVElPTl9GQUlMVVJFX1dPUktFUl9CUk9LRU4QDCrEAQoORXhlY3V0aW9uU3RhdGUSHwobRVhFQ1VUSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWRVhFQ1VUSU9OX1NUQVRFX1FVRVVFRBABEhsKF0VYRUNVVElPTl9TVEFURV9SVU5OSU5HEAISHQoZRVhFQ1VUSU9OX1NUQVRFX1NVQ0NFRURFRBADEhoKFkVYRUNVVElPTl9TVEFURV9GQUlMRUQQBBIdChlFWEVDVVRJT05fU1RBVEVfQ0FOQ0VMTEVEEAUysAkKD0V4ZWN1dG9yU2VydmljZRJVCg5Mb2FkQWxsUGx1Z2lucxIgLnNsdWljZS52MS5Mb2FkQWxsUGx1Z2luc1JlcXVlc3QaIS5zbHVpY2UudjEuTG9hZEFsbFBsdWdpbnNSZXNwb25zZRJVCg5SZWdpc3RlclBsdWdpbhIgLnNsdWljZS52MS5SZWdpc3RlclBsdWdpblJlcXVlc3QaIS5zbHVpY2UudjEuUmVnaXN0ZXJQbHVnaW5SZXNwb25zZRJRCgtMaXN0UGx1Z2lucxIdLnNsdWljZS52MS5MaXN0UGx1Z2luc1JlcXVlc3QaHi5zbHVpY2UudjEuTGlzdFBsdWdpbnNSZXNwb25zZSIDkAIBEksKCUdldFBsdWdpbhIbLnNsdWljZS52MS5HZXRQbHVnaW5SZXF1ZXN0Ghwuc2x1aWNlLnYxLkdldFBsdWdpblJlc3BvbnNlIgOQAgESTwoMRW5hYmxlUGx1Z2luEh4uc2x1aWNlLnYxLkVuYWJsZVBsdWdpblJlcXVlc3QaHy5zbHVpY2UudjEuRW5hYmxlUGx1Z2luUmVzcG9uc2USUgoNRGlzYWJsZVBsdWdpbhIfLnNsdWljZS52MS5EaXNhYmxlUGx1Z2luUmVxdWVzdBogLnNsdWljZS52MS5EaXNhYmxlUGx1Z2luUmVzcG9uc2USSQoKTG9hZFBsdWdpbhIcLnNsdWljZS52MS5Mb2FkUGx1Z2luUmVxdWVzdBodLnNsdWljZS52MS5Mb2FkUGx1Z2luUmVzcG9uc2USTwoMVW5sb2FkUGx1Z2luEh4uc2x1aWNlLnYxLlVubG9hZFBsdWdpblJlcXVlc3QaHy5zbHVpY2UudjEuVW5sb2FkUGx1Z2luUmVzcG9uc2USUgoNUmVsZWFzZVBsdWdpbhIfLnNsdWljZS52MS5SZWxlYXNlUGx1Z2luUmVxdWVzdBogLnNsdWljZS52MS5SZWxlYXNlUGx1Z2luUmVzcG9uc2USUgoNRXhlY3V0ZVBsdWdpbhIfLnNsdWljZS52MS5FeGVjdXRlUGx1Z2luUmVxdWVzdBogLnNsdWljZS52MS5FeGVjdXRlUGx1Z2luUmVzcG9uc2USWgoPU3RyZWFtRXhlY3V0aW9uEiEuc2x1aWNlLnYxLlN0cmVhbUV4ZWN1dGlvblJlcXVlc3QaIi5zbHVpY2UudjEuU3RyZWFtRXhlY3V0aW9uUmVzcG9uc2UwARJUCgxHZXRFeGVjdXRpb24SHi5zbHVpY2UudjEuR2V0RXhlY3V0aW9uUmVxdWVzdBofLnNsdWljZS52MS5HZXRFeGVjdXRpb25SZXNwb25zZSIDkAIBEloKDkxpc3RFeGVjdXRpb25zEiAuc2x1aWNlLnYxLkxpc3RFeGVjdXRpb25zUmVxdWVzdBohLnNsdWljZS52MS5MaXN0RXhlY3V0aW9uc1Jlc3BvbnNlIgOQAgESWAoPQ2FuY2VsRXhlY3V0aW9uEiEuc2x1aWNlLnYxLkNhbmNlbEV4ZWN1dGlvblJlcXVlc3QaIi5zbHVpY2UudjEuQ2FuY2VsRXhlY3V0aW9uUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_types]);
 
 /**
  * Describes the message sluice.v1.PluginManifest.
@@ -22,277 +22,298 @@ export const PluginManifestSchema = /*@__PURE__*/
   messageDesc(file_sluice_v1_executor, 0);
 
 /**
+ * Describes the message sluice.v1.ResidentWorker.
+ * Use `create(ResidentWorkerSchema)` to create a new message.
+ */
+export const ResidentWorkerSchema = /*@__PURE__*/
+  messageDesc(file_sluice_v1_executor, 1);
+
+/**
+ * Describes the message sluice.v1.Breaker.
+ * Use `create(BreakerSchema)` to create a new message.
+ */
+export const BreakerSchema = /*@__PURE__*/
+  messageDesc(file_sluice_v1_executor, 2);
+
+/**
+ * Describes the message sluice.v1.MemoryProfile.
+ * Use `create(MemoryProfileSchema)` to create a new message.
+ */
+export const MemoryProfileSchema = /*@__PURE__*/
+  messageDesc(file_sluice_v1_executor, 3);
+
+/**
  * Describes the message sluice.v1.Plugin.
  * Use `create(PluginSchema)` to create a new message.
  */
 export const PluginSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 1);
+  messageDesc(file_sluice_v1_executor, 4);
 
 /**
  * Describes the message sluice.v1.ManifestError.
  * Use `create(ManifestErrorSchema)` to create a new message.
  */
 export const ManifestErrorSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 2);
+  messageDesc(file_sluice_v1_executor, 5);
 
 /**
  * Describes the message sluice.v1.LoadAllPluginsRequest.
  * Use `create(LoadAllPluginsRequestSchema)` to create a new message.
  */
 export const LoadAllPluginsRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 3);
+  messageDesc(file_sluice_v1_executor, 6);
 
 /**
  * Describes the message sluice.v1.LoadAllPluginsResponse.
  * Use `create(LoadAllPluginsResponseSchema)` to create a new message.
  */
 export const LoadAllPluginsResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 4);
+  messageDesc(file_sluice_v1_executor, 7);
 
 /**
  * Describes the message sluice.v1.RegisterPluginRequest.
  * Use `create(RegisterPluginRequestSchema)` to create a new message.
  */
 export const RegisterPluginRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 5);
+  messageDesc(file_sluice_v1_executor, 8);
 
 /**
  * Describes the message sluice.v1.RegisterPluginResponse.
  * Use `create(RegisterPluginResponseSchema)` to create a new message.
  */
 export const RegisterPluginResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 6);
+  messageDesc(file_sluice_v1_executor, 9);
 
 /**
  * Describes the message sluice.v1.ListPluginsRequest.
  * Use `create(ListPluginsRequestSchema)` to create a new message.
  */
 export const ListPluginsRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 7);
+  messageDesc(file_sluice_v1_executor, 10);
 
 /**
  * Describes the message sluice.v1.ListPluginsResponse.
  * Use `create(ListPluginsResponseSchema)` to create a new message.
  */
 export const ListPluginsResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 8);
+  messageDesc(file_sluice_v1_executor, 11);
 
 /**
  * Describes the message sluice.v1.GetPluginRequest.
  * Use `create(GetPluginRequestSchema)` to create a new message.
  */
 export const GetPluginRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 9);
+  messageDesc(file_sluice_v1_executor, 12);
 
 /**
  * Describes the message sluice.v1.GetPluginResponse.
  * Use `create(GetPluginResponseSchema)` to create a new message.
  */
 export const GetPluginResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 10);
+  messageDesc(file_sluice_v1_executor, 13);
 
 /**
  * Describes the message sluice.v1.EnablePluginRequest.
  * Use `create(EnablePluginRequestSchema)` to create a new message.
  */
 export const EnablePluginRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 11);
+  messageDesc(file_sluice_v1_executor, 14);
 
 /**
  * Describes the message sluice.v1.EnablePluginResponse.
  * Use `create(EnablePluginResponseSchema)` to create a new message.
  */
 export const EnablePluginResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 12);
+  messageDesc(file_sluice_v1_executor, 15);
 
 /**
  * Describes the message sluice.v1.DisablePluginRequest.
  * Use `create(DisablePluginRequestSchema)` to create a new message.
  */
 export const DisablePluginRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 13);
+  messageDesc(file_sluice_v1_executor, 16);
 
 /**
  * Describes the message sluice.v1.DisablePluginResponse.
  * Use `create(DisablePluginResponseSchema)` to create a new message.
  */
 export const DisablePluginResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 14);
+  messageDesc(file_sluice_v1_executor, 17);
 
 /**
  * Describes the message sluice.v1.LoadPluginRequest.
  * Use `create(LoadPluginRequestSchema)` to create a new message.
  */
 export const LoadPluginRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 15);
+  messageDesc(file_sluice_v1_executor, 18);
 
 /**
  * Describes the message sluice.v1.LoadPluginResponse.
  * Use `create(LoadPluginResponseSchema)` to create a new message.
  */
 export const LoadPluginResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 16);
+  messageDesc(file_sluice_v1_executor, 19);
 
 /**
  * Describes the message sluice.v1.UnloadPluginRequest.
  * Use `create(UnloadPluginRequestSchema)` to create a new message.
  */
 export const UnloadPluginRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 17);
+  messageDesc(file_sluice_v1_executor, 20);
 
 /**
  * Describes the message sluice.v1.UnloadPluginResponse.
  * Use `create(UnloadPluginResponseSchema)` to create a new message.
  */
 export const UnloadPluginResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 18);
+  messageDesc(file_sluice_v1_executor, 21);
 
 /**
  * Describes the message sluice.v1.ReleasePluginRequest.
  * Use `create(ReleasePluginRequestSchema)` to create a new message.
  */
 export const ReleasePluginRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 19);
+  messageDesc(file_sluice_v1_executor, 22);
 
 /**
  * Describes the message sluice.v1.ReleasePluginResponse.
  * Use `create(ReleasePluginResponseSchema)` to create a new message.
  */
 export const ReleasePluginResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 20);
+  messageDesc(file_sluice_v1_executor, 23);
 
 /**
  * Describes the message sluice.v1.ExecutePluginRequest.
  * Use `create(ExecutePluginRequestSchema)` to create a new message.
  */
 export const ExecutePluginRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 21);
+  messageDesc(file_sluice_v1_executor, 24);
 
 /**
  * Describes the message sluice.v1.ExecutePluginResponse.
  * Use `create(ExecutePluginResponseSchema)` to create a new message.
  */
 export const ExecutePluginResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 22);
+  messageDesc(file_sluice_v1_executor, 25);
 
 /**
  * Describes the message sluice.v1.StreamExecutionRequest.
  * Use `create(StreamExecutionRequestSchema)` to create a new message.
  */
 export const StreamExecutionRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 23);
+  messageDesc(file_sluice_v1_executor, 26);
 
 /**
  * Describes the message sluice.v1.StreamExecutionResponse.
  * Use `create(StreamExecutionResponseSchema)` to create a new message.
  */
 export const StreamExecutionResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 24);
+  messageDesc(file_sluice_v1_executor, 27);
 
 /**
  * Describes the message sluice.v1.ExecutionQueued.
  * Use `create(ExecutionQueuedSchema)` to create a new message.
  */
 export const ExecutionQueuedSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 25);
+  messageDesc(file_sluice_v1_executor, 28);
 
 /**
  * Describes the message sluice.v1.ExecutionAdmitted.
  * Use `create(ExecutionAdmittedSchema)` to create a new message.
  */
 export const ExecutionAdmittedSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 26);
+  messageDesc(file_sluice_v1_executor, 29);
 
 /**
  * Describes the message sluice.v1.ExecutionLoading.
  * Use `create(ExecutionLoadingSchema)` to create a new message.
  */
 export const ExecutionLoadingSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 27);
+  messageDesc(file_sluice_v1_executor, 30);
 
 /**
  * Describes the message sluice.v1.ExecutionStarted.
  * Use `create(ExecutionStartedSchema)` to create a new message.
  */
 export const ExecutionStartedSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 28);
+  messageDesc(file_sluice_v1_executor, 31);
 
 /**
  * Describes the message sluice.v1.ExecutionProgress.
  * Use `create(ExecutionProgressSchema)` to create a new message.
  */
 export const ExecutionProgressSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 29);
+  messageDesc(file_sluice_v1_executor, 32);
 
 /**
  * Describes the message sluice.v1.ExecutionLog.
  * Use `create(ExecutionLogSchema)` to create a new message.
  */
 export const ExecutionLogSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 30);
+  messageDesc(file_sluice_v1_executor, 33);
 
 /**
  * Describes the message sluice.v1.ExecutionResult.
  * Use `create(ExecutionResultSchema)` to create a new message.
  */
 export const ExecutionResultSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 31);
+  messageDesc(file_sluice_v1_executor, 34);
 
 /**
  * Describes the message sluice.v1.ExecutionFailed.
  * Use `create(ExecutionFailedSchema)` to create a new message.
  */
 export const ExecutionFailedSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 32);
+  messageDesc(file_sluice_v1_executor, 35);
 
 /**
  * Describes the message sluice.v1.Execution.
  * Use `create(ExecutionSchema)` to create a new message.
  */
 export const ExecutionSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 33);
+  messageDesc(file_sluice_v1_executor, 36);
 
 /**
  * Describes the message sluice.v1.GetExecutionRequest.
  * Use `create(GetExecutionRequestSchema)` to create a new message.
  */
 export const GetExecutionRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 34);
+  messageDesc(file_sluice_v1_executor, 37);
 
 /**
  * Describes the message sluice.v1.GetExecutionResponse.
  * Use `create(GetExecutionResponseSchema)` to create a new message.
  */
 export const GetExecutionResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 35);
+  messageDesc(file_sluice_v1_executor, 38);
 
 /**
  * Describes the message sluice.v1.ListExecutionsRequest.
  * Use `create(ListExecutionsRequestSchema)` to create a new message.
  */
 export const ListExecutionsRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 36);
+  messageDesc(file_sluice_v1_executor, 39);
 
 /**
  * Describes the message sluice.v1.ListExecutionsResponse.
  * Use `create(ListExecutionsResponseSchema)` to create a new message.
  */
 export const ListExecutionsResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 37);
+  messageDesc(file_sluice_v1_executor, 40);
 
 /**
  * Describes the message sluice.v1.CancelExecutionRequest.
  * Use `create(CancelExecutionRequestSchema)` to create a new message.
  */
 export const CancelExecutionRequestSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 38);
+  messageDesc(file_sluice_v1_executor, 41);
 
 /**
  * Describes the message sluice.v1.CancelExecutionResponse.
  * Use `create(CancelExecutionResponseSchema)` to create a new message.
  */
 export const CancelExecutionResponseSchema = /*@__PURE__*/
-  messageDesc(file_sluice_v1_executor, 39);
+  messageDesc(file_sluice_v1_executor, 42);
 
 /**
  * Describes the enum sluice.v1.PluginMode.
@@ -323,10 +344,24 @@ export const ResidentState = /*@__PURE__*/
   tsEnum(ResidentStateSchema);
 
 /**
+ * Describes the enum sluice.v1.BreakerState.
+ */
+export const BreakerStateSchema = /*@__PURE__*/
+  enumDesc(file_sluice_v1_executor, 2);
+
+/**
+ * Whether a worker that failed may be started again.
+ *
+ * @generated from enum sluice.v1.BreakerState
+ */
+export const BreakerState = /*@__PURE__*/
+  tsEnum(BreakerStateSchema);
+
+/**
  * Describes the enum sluice.v1.ExecutionFailure.
  */
 export const ExecutionFailureSchema = /*@__PURE__*/
-  enumDesc(file_sluice_v1_executor, 2);
+  enumDesc(file_sluice_v1_executor, 3);
 
 /**
  * Why an execution failed.
@@ -340,7 +375,7 @@ export const ExecutionFailure = /*@__PURE__*/
  * Describes the enum sluice.v1.ExecutionState.
  */
 export const ExecutionStateSchema = /*@__PURE__*/
-  enumDesc(file_sluice_v1_executor, 3);
+  enumDesc(file_sluice_v1_executor, 4);
 
 /**
  * Where an execution is in its life.

@@ -752,7 +752,8 @@ export declare type WatchLeaseRequest = Message<"sluice.v1.WatchLeaseRequest"> &
   leaseId: string;
 
   /**
-   * Its token; 0 is not checked.
+   * Its token; 0 is not checked. Whoever gives it speaks for the holder: while such a stream is open the lease may be asked back
+   * by EvictionRequested when it is idle. Without a token the watcher only looks on.
    *
    * @generated from field: uint64 token = 2;
    */
@@ -786,7 +787,7 @@ export declare type WatchLeaseResponse = Message<"sluice.v1.WatchLeaseResponse">
     case: "snapshot";
   } | {
     /**
-     * Somebody waits for this memory: give it back before the deadline.
+     * Somebody waits for this memory: give it back before the deadline. Withdrawn when a later snapshot shows the lease idle.
      *
      * @generated from field: sluice.v1.EvictionRequested eviction_requested = 2;
      */
@@ -1500,7 +1501,7 @@ export declare type ExplainResponse = Message<"sluice.v1.ExplainResponse"> & {
   largestThatFits?: ResourceRequirements | undefined;
 
   /**
-   * Residents that would have to go first.
+   * Names of the residents that would have to go first; eviction_plan has the details.
    *
    * @generated from field: repeated string would_evict = 5;
    */
@@ -1533,6 +1534,13 @@ export declare type ExplainResponse = Message<"sluice.v1.ExplainResponse"> & {
    * @generated from field: sluice.v1.ResourceRequirements largest_now = 9;
    */
   largestNow?: ResourceRequirements | undefined;
+
+  /**
+   * Idle leases that would be taken back so that it fits; empty when none would, or when that would not be enough.
+   *
+   * @generated from field: repeated sluice.v1.EvictionVictim eviction_plan = 10;
+   */
+  evictionPlan: EvictionVictim[];
 };
 
 /**
@@ -1540,6 +1548,82 @@ export declare type ExplainResponse = Message<"sluice.v1.ExplainResponse"> & {
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export declare const ExplainResponseSchema: GenMessage<ExplainResponse>;
+
+/**
+ * An idle lease that an eviction takes back.
+ *
+ * @generated from message sluice.v1.EvictionVictim
+ */
+export declare type EvictionVictim = Message<"sluice.v1.EvictionVictim"> & {
+  /**
+   * The lease.
+   *
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId: string;
+
+  /**
+   * Name of its workload, such as the plugin's.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Memory measured for it, by GPU.
+   *
+   * @generated from field: repeated sluice.v1.VictimMemory gpus = 3;
+   */
+  gpus: VictimMemory[];
+
+  /**
+   * Host memory measured for it, in MiB; absent when it was not measured.
+   *
+   * @generated from field: optional uint32 ram_mb = 4;
+   */
+  ramMb?: number | undefined;
+
+  /**
+   * What it costs to have it back, in the rule's own terms: how often it was used lately times how long it takes to load, in
+   * ms. The plan is the set that costs least.
+   *
+   * @generated from field: double cost_ms = 5;
+   */
+  costMs: number;
+};
+
+/**
+ * Describes the message sluice.v1.EvictionVictim.
+ * Use `create(EvictionVictimSchema)` to create a new message.
+ */
+export declare const EvictionVictimSchema: GenMessage<EvictionVictim>;
+
+/**
+ * Memory of one lease on one GPU.
+ *
+ * @generated from message sluice.v1.VictimMemory
+ */
+export declare type VictimMemory = Message<"sluice.v1.VictimMemory"> & {
+  /**
+   * UUID of the GPU.
+   *
+   * @generated from field: string gpu_uuid = 1;
+   */
+  gpuUuid: string;
+
+  /**
+   * Memory, in MiB.
+   *
+   * @generated from field: uint32 vram_mb = 2;
+   */
+  vramMb: number;
+};
+
+/**
+ * Describes the message sluice.v1.VictimMemory.
+ * Use `create(VictimMemorySchema)` to create a new message.
+ */
+export declare const VictimMemorySchema: GenMessage<VictimMemory>;
 
 /**
  * Asks for the policy and the discipline.

@@ -119,6 +119,14 @@ export declare type Workload = Message<"sluice.v1.Workload"> & {
    * @generated from field: map<string, string> labels = 6;
    */
   labels: { [key: string]: string };
+
+  /**
+   * How much it matters; -1000 to 1000, 0 when not set. An idle lease is evicted only for a request of at least its importance.
+   * Says nothing about the order of the queue: that is priority.
+   *
+   * @generated from field: int32 importance = 7;
+   */
+  importance: number;
 };
 
 /**
