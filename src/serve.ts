@@ -8,15 +8,14 @@ import type { ServeConfig } from "./config/settings.ts";
 import { isPolicyModule } from "./config/settings.ts";
 import type { MachineSample } from "./engine/sample.ts";
 import { createState } from "./engine/state.ts";
-import { CommandRunner } from "./executor/command-runner.ts";
-import { Executor } from "./executor/executor.ts";
 import { type LoadReport, Registry } from "./executor/registry.ts";
-import { executorAdmission } from "./gate/admission.ts";
 import { MonotonicClock } from "./gate/clock.ts";
 import { Gate } from "./gate/gate.ts";
+import { LeaseMemory } from "./gate/lease-memory.ts";
 import { decisionLog } from "./house/decision-log.ts";
 import { DecisionRecorder } from "./house/decision-recorder.ts";
 import { engineSettings } from "./house/engine-settings.ts";
+import { openExecutor } from "./house/executor.ts";
 import { figuresOf } from "./house/figures.ts";
 import { SystemMonitors } from "./house/monitors.ts";
 import { openRecord } from "./house/record-file.ts";
@@ -70,8 +69,10 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
     },
     refresh: () => monitors.sampler.refresh(),
   });
+  const memory = new LeaseMemory((id) => gate.lease(id));
   monitors.sampler.subscribe((sample) => {
     gate.step({ type: "sample", sample });
+    memory.sampled();
     if (recorder === undefined) return;
     const { gpus, host } = gate.books();
     recorder.measured(gpus, host, clock.now());
@@ -83,13 +84,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
   for (const e of plugins.errors) log.warn({ file: e.file, field: e.field, problem: e.message }, "manifest not loaded");
   const address = () => advertised(doors.grpcAddresses[0] ?? "");
   const processKey = (pid: number) => processes.key(pid);
-  const executor = new Executor({
-    registry,
-    admission: executorAdmission({ gate, address, processKey }),
-    runners: { command: new CommandRunner({ serverEnv: process.env, killGraceMs: 5_000 }) },
-    defaultTimeoutMs: config.timeoutMs,
-    onError: (err) => log.error({ err }, "an execution could not be tidied up"),
-  });
+  const executor = await openExecutor(config, { gate, registry, memory, address, processKey }, log);
 
   const health = new Health([SchedulerService.typeName, MonitorService.typeName, ExecutorService.typeName]);
   const doors: Doors = await openDoors({

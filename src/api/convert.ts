@@ -23,6 +23,7 @@ import {
   lastMoment,
   maxDurationMs,
   maxGpus,
+  maxImportance,
   maxMib,
   maxNameBytes,
   maxPriority,
@@ -131,6 +132,7 @@ export function workloadFromProto(m: WorkloadProto | undefined, path: string, vi
     requirements: requirementsFromProto(m.resources, `${path}.resources`, violations),
     tenant: tenantFromProto(m.tenant, `${path}.tenant`, violations),
     priority: priorityFromProto(m.priority, `${path}.priority`, violations),
+    ...importanceFromProto(m.importance, `${path}.importance`, violations),
     ...(expected === undefined ? {} : { expectedDurationMs: expected }),
     labels: labelsFromProto(m.labels, `${path}.labels`, violations),
   };
@@ -142,6 +144,11 @@ export function tenantFromProto(value: string, field: string, violations: FieldV
 
 export function priorityFromProto(value: number, field: string, violations: FieldViolation[]): number {
   return wholeNumber(value, field, -maxPriority, maxPriority, violations);
+}
+
+function importanceFromProto(value: number, field: string, violations: FieldViolation[]): { importance?: number } {
+  const importance = wholeNumber(value, field, -maxImportance, maxImportance, violations);
+  return importance === 0 ? {} : { importance };
 }
 
 function labelsFromProto(
@@ -168,6 +175,7 @@ export function workloadToProto(w: Workload): WorkloadProto {
     resources: requirementsToProto(w.requirements),
     tenant: w.tenant,
     priority: w.priority,
+    importance: w.importance ?? 0,
     labels: { ...w.labels },
     ...(w.expectedDurationMs === undefined ? {} : { expectedDuration: durationToProto(w.expectedDurationMs) }),
   });

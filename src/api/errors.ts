@@ -6,7 +6,7 @@ import type { Failure, FailureReason } from "../engine/failure.ts";
 
 /**
  * The one table of everything that can go wrong at the boundary: which status each reason becomes, and when a retry makes
- * sense (google.rpc.RetryInfo).
+ * sense (google.rpc.RetryInfo). A failure that knows better says so as `retry_after_ms` in its metadata.
  */
 const table: Record<FailureReason, { code: Code; retryMs?: number }> = {
   INVALID_ARGUMENT: { code: Code.InvalidArgument },
@@ -25,12 +25,15 @@ const table: Record<FailureReason, { code: Code; retryMs?: number }> = {
   PLUGIN_DISABLED: { code: Code.FailedPrecondition },
   REGISTER_NOT_ALLOWED: { code: Code.PermissionDenied },
   NOT_A_WORKER: { code: Code.FailedPrecondition },
-  WORKER_MODE_UNSUPPORTED: { code: Code.Unimplemented },
   NOT_ADMITTED: { code: Code.FailedPrecondition },
   EXECUTION_FAILED: { code: Code.Aborted },
   EXECUTION_NOT_FOUND: { code: Code.NotFound },
   EXECUTION_CANCELLED: { code: Code.Canceled },
   TOO_MANY_EXECUTIONS: { code: Code.ResourceExhausted, retryMs: 1_000 },
+  PLUGIN_BUSY: { code: Code.FailedPrecondition },
+  WORKER_BROKEN: { code: Code.Unavailable, retryMs: 60_000 },
+  RELEASE_UNSUPPORTED: { code: Code.FailedPrecondition },
+  LEASE_EVICTING: { code: Code.FailedPrecondition },
 };
 
 /** google.rpc.ErrorInfo.domain of every error. */
@@ -44,7 +47,8 @@ export interface ErrorDetail {
 
 /** Turns a failure into the error that both doors send. */
 export function toConnectError(failure: Failure, extra: readonly ErrorDetail[] = []): ConnectError {
-  const { code, retryMs } = table[failure.reason];
+  const { code, retryMs: usually } = table[failure.reason];
+  const retryMs = usually === undefined ? undefined : (retryAfter(failure) ?? usually);
   const details: ErrorDetail[] = [
     {
       desc: ErrorInfoSchema,
@@ -67,4 +71,10 @@ export function toConnectError(failure: Failure, extra: readonly ErrorDetail[] =
   const error = new ConnectError(failure.message, code);
   error.details = [...details, ...extra];
   return error;
+}
+
+/** Whole ms that the failure itself knows; undefined when it does not say, or nothing that can be meant. */
+function retryAfter({ metadata }: Failure): number | undefined {
+  const said = metadata.retry_after_ms ?? "";
+  return /^\d{1,9}$/.test(said) ? Number(said) : undefined;
 }

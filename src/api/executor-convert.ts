@@ -19,14 +19,19 @@ import {
 import { RefusalSchema } from "#gen/sluice/v1/types_pb.js";
 import { Failure, type FieldViolation, invalidArgument } from "../engine/failure.ts";
 import { maxDurationMs } from "../engine/request-limits.ts";
+import type { BreakerView } from "../executor/breaker.ts";
 import type { ExecutionEvent } from "../executor/event-feed.ts";
 import type { ExecutionState, ExecutionView } from "../executor/execution.ts";
 import type { ExecutionRequest } from "../executor/executor.ts";
 import type { JsonObject, JsonValue } from "../executor/json.ts";
-import type { PluginMode } from "../executor/manifest.ts";
+import { type PluginMode, validateManifest } from "../executor/manifest.ts";
+import type { MemoryView } from "../executor/memory-profile.ts";
 import type { ExecutionFailure, ExecutionFailureCode } from "../executor/outcome.ts";
 import type { PluginEntry } from "../executor/registry.ts";
+import { maxIdleTtlMs, maxLoadStallMs, maxMinResidenceMs, workersOnly } from "../executor/worker-fields.ts";
+import type { WorkerView } from "../executor/worker-view.ts";
 import {
+  durationToProto,
   leaseToProto,
   priorityFromProto,
   reasonToProto,
@@ -37,6 +42,7 @@ import {
 } from "./convert.ts";
 import { type ErrorDetail, toConnectError } from "./errors.ts";
 import { duration, text } from "./fields.ts";
+import { breakerToProto, memoryToProto, residentStates, workerToProto } from "./worker-convert.ts";
 
 /** Proto ⇄ domain of the executor, nothing else. */
 
@@ -76,8 +82,41 @@ const modeNames: Partial<Record<PluginModeProto, PluginMode>> = {
 
 const modes: Record<PluginMode, PluginModeProto> = { command: PluginModeProto.COMMAND, worker: PluginModeProto.WORKER };
 
-/** The manifest as a file would hold it, so that files and requests are judged by the same rules. */
+/**
+ * The manifest as a file would hold it, so that files and requests are judged by the same rules.
+ *
+ * Throws INVALID_ARGUMENT when a duration is out of range: a file holds seconds, so that only here it has the name that the
+ * caller knows. Whatever else is wrong is told with it; without a wrong duration all of that is left to the registry.
+ */
 export function manifestFromProto(m: PluginManifestProto): JsonObject {
+  const violations: FieldViolation[] = [];
+  const manifest = { ...plainFromProto(m), ...durationsFromProto(m, violations) };
+  if (violations.length === 0) return manifest;
+  const rest = validateManifest(plainFromProto(m));
+  const others = rest.ok ? [] : rest.problems;
+  throw invalidArgument(
+    ...others.map((p) => ({ field: p.field === "" ? "manifest" : `manifest.${p.field}`, description: p.message })),
+    ...violations,
+  );
+}
+
+/** Durations of a worker in seconds, as a file holds them. */
+function durationsFromProto(m: PluginManifestProto, violations: FieldViolation[]): JsonObject {
+  const seconds: JsonObject = {};
+  for (const [key, field, value, minMs, maxMs] of [
+    ["idle_ttl_s", "manifest.idle_ttl", m.idleTtl, 0, maxIdleTtlMs],
+    ["min_residence_s", "manifest.min_residence", m.minResidence, 0, maxMinResidenceMs],
+    ["load_stall_s", "manifest.load_stall", m.loadStall, 1, maxLoadStallMs],
+  ] as const) {
+    const isCommand = m.mode === PluginModeProto.UNSPECIFIED || m.mode === PluginModeProto.COMMAND;
+    if (value !== undefined && isCommand) violations.push({ field, description: workersOnly });
+    const ms = duration(value, field, minMs, maxMs, violations);
+    if (ms !== undefined) seconds[key] = ms / 1000;
+  }
+  return seconds;
+}
+
+function plainFromProto(m: PluginManifestProto): JsonObject {
   const r = m.resources;
   return {
     name: m.name,
@@ -100,11 +139,22 @@ export function manifestFromProto(m: PluginManifestProto): JsonObject {
     ...(m.mode === PluginModeProto.UNSPECIFIED ? {} : { mode: modeNames[m.mode] ?? m.mode }),
     ...(m.maxConcurrency === 0 ? {} : { max_concurrency: m.maxConcurrency }),
     ...(m.argumentsSchema === undefined ? {} : { arguments_schema: m.argumentsSchema }),
+    // What is not set on the wire is not in the file: in mode command it must not be there at all.
+    ...(m.pin ? { pin: true } : {}),
+    ...(m.importance === 0 ? {} : { importance: m.importance }),
+    ...(m.serialLoad ? { serial_load: true } : {}),
   };
 }
 
+/** What is known of a plugin besides its manifest. Each part is absent where there is none. */
+export interface PluginDetails {
+  readonly worker?: WorkerView;
+  readonly breaker?: BreakerView;
+  readonly memory?: MemoryView;
+}
+
 /** @param executions how many of it run or wait. */
-export function pluginToProto(p: PluginEntry, executions: number): Plugin {
+export function pluginToProto(p: PluginEntry, executions: number, more: PluginDetails = {}): Plugin {
   const { manifest } = p;
   return create(PluginSchema, {
     manifest: {
@@ -117,10 +167,19 @@ export function pluginToProto(p: PluginEntry, executions: number): Plugin {
       maxConcurrency: manifest.maxConcurrency,
       env: { ...manifest.env },
       ...(manifest.argumentsSchema === undefined ? {} : { argumentsSchema: manifest.argumentsSchema }),
+      pin: manifest.pin,
+      importance: manifest.importance,
+      ...(manifest.idleTtlMs === undefined ? {} : { idleTtl: durationToProto(manifest.idleTtlMs) }),
+      ...(manifest.minResidenceMs === undefined ? {} : { minResidence: durationToProto(manifest.minResidenceMs) }),
+      serialLoad: manifest.serialLoad,
+      ...(manifest.loadStallMs === undefined ? {} : { loadStall: durationToProto(manifest.loadStallMs) }),
     },
     enabled: p.enabled,
     source: p.source,
     executions,
+    ...(more.worker === undefined ? {} : { resident: residentStates[more.worker.state], worker: workerToProto(more.worker) }),
+    ...(more.breaker === undefined ? {} : { breaker: breakerToProto(more.breaker) }),
+    ...(more.memory === undefined ? {} : { memory: memoryToProto(more.memory) }),
   });
 }
 
@@ -136,6 +195,11 @@ const failureCodes: Record<ExecutionFailureCode, ExecutionFailureProto> = {
   BAD_RESULT: ExecutionFailureProto.BAD_RESULT,
   CANCELLED: ExecutionFailureProto.CANCELLED,
   LEASE_LOST: ExecutionFailureProto.LEASE_LOST,
+  OUT_OF_MEMORY: ExecutionFailureProto.OUT_OF_MEMORY,
+  PLUGIN_ERROR: ExecutionFailureProto.PLUGIN_ERROR,
+  WORKER_LOST: ExecutionFailureProto.WORKER_LOST,
+  LOAD_FAILED: ExecutionFailureProto.LOAD_FAILED,
+  WORKER_BROKEN: ExecutionFailureProto.WORKER_BROKEN,
 };
 
 function failedToProto(f: ExecutionFailure): ExecutionFailed {
@@ -144,6 +208,7 @@ function failedToProto(f: ExecutionFailure): ExecutionFailed {
     message: f.message,
     signal: f.signal ?? "",
     stderrTail: f.stderrTail ?? "",
+    attempts: f.attempts ?? 0,
     ...(f.exitCode === undefined ? {} : { exitCode: f.exitCode }),
     ...(f.refusal === undefined ? {} : { refusal: refusalToProto(f.refusal) }),
   });

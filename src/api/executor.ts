@@ -2,6 +2,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { ExecutorService } from "#gen/sluice/v1/executor_pb.js";
 import { Failure, invalidArgument } from "../engine/failure.ts";
 import type { Executor } from "../executor/executor.ts";
+import type { Outcome } from "../executor/outcome.ts";
 import type { PluginEntry, Registry } from "../executor/registry.ts";
 import {
   eventToProto,
@@ -36,7 +37,8 @@ export function executorService({
   allowRegister,
   policies,
 }: ExecutorServiceOptions): ServiceImpl<typeof ExecutorService> {
-  const plugin = (entry: PluginEntry) => pluginToProto(entry, executor.unfinishedOf(entry.manifest.name));
+  const plugin = (entry: PluginEntry) =>
+    pluginToProto(entry, executor.unfinishedOf(entry.manifest.name), executor.detailsOf(entry));
   return {
     async loadAllPlugins() {
       const report = await registry.loadAll();
@@ -58,9 +60,13 @@ export function executorService({
     getPlugin: ({ name }) => ({ plugin: plugin(registry.get(name)) }),
     enablePlugin: ({ name }) => ({ plugin: plugin(registry.setEnabled(name, true)) }),
     disablePlugin: ({ name }) => ({ plugin: plugin(registry.setEnabled(name, false)) }),
-    loadPlugin: ({ name }) => ({ plugin: plugin(executor.worker(name)) }),
-    unloadPlugin: ({ name }) => ({ plugin: plugin(executor.worker(name)) }),
-    releasePlugin: ({ name }) => ({ plugin: plugin(executor.worker(name)) }),
+    async loadPlugin({ name }, { signal }) {
+      const loaded = await executor.load(name, signal);
+      if ("ok" in loaded) throw executionError("", (loaded as Extract<Outcome, { ok: false }>).failure);
+      return { plugin: plugin(loaded) };
+    },
+    unloadPlugin: async ({ name }) => ({ plugin: plugin(await executor.unload(name)) }),
+    releasePlugin: async ({ name }) => ({ plugin: plugin(await executor.release(name)) }),
     async executePlugin(request, { signal }) {
       const execution = executor.start(executionRequestFromProto(request, policies?.()));
       const executionId = execution.identity.id;

@@ -77,6 +77,14 @@ function admission(d: SchedulerDependencies): Pick<Scheduler, "allocate" | "wait
         neverFits: e.neverFits,
         policy: e.policy,
         position: e.position,
+        wouldEvict: e.victims.map((v) => v.name),
+        evictionPlan: e.victims.map((v) => ({
+          leaseId: v.leaseId,
+          name: v.name,
+          gpus: v.gpus.map((g) => ({ gpuUuid: g.uuid, vramMb: g.vramMb })),
+          costMs: v.costMs,
+          ...(v.ramMb === undefined ? {} : { ramMb: v.ramMb }),
+        })),
         ...(e.largestThatFits === undefined ? {} : { largestThatFits: largestToProto(e.largestThatFits) }),
         ...(e.largestNow === undefined ? {} : { largestNow: largestToProto(e.largestNow) }),
       };

@@ -24,8 +24,10 @@ export async function* watchLease(
 ): AsyncGenerator<WatchLeaseResponse> {
   const id = request.leaseId;
   const mailbox = gate.watchLease(id);
+  let keeps = false;
+  let asked = false;
+  let lease = gate.lease(id);
   try {
-    let lease = gate.lease(id);
     if (lease === undefined)
       throw new Failure("LEASE_EXPIRED", `lease ${id.slice(0, 128)} is not known here`, { lease_id: id.slice(0, 128) });
     if (request.token !== 0n && request.token !== BigInt(lease.token)) {
@@ -35,6 +37,8 @@ export async function* watchLease(
       });
     }
     yield event({ case: "snapshot", value: { lease: leaseToProto(lease, {}) } });
+    // Whoever gives the token speaks for the holder, and can be asked to give the lease back.
+    keeps = request.token !== 0n && gate.holderCame(id, lease.token);
     for (;;) {
       const end = mailbox.last ?? gate.lease(id)?.end;
       if (end instanceof Failure) throw end;
@@ -42,14 +46,23 @@ export async function* watchLease(
         yield event({ case: "ended", value: { why: leaseEndToProto(end) } });
         return;
       }
+      if (lease.eviction?.deadline !== undefined && !asked) {
+        const { deadline, reason } = lease.eviction;
+        asked = true;
+        yield event({ case: "evictionRequested", value: { deadline: timestampToProto(deadline), reason } });
+      }
       const news = await mailbox.next(ctx.signal, heartbeatMs, 0);
+      const before = lease.expiresAt;
       lease = gate.lease(id) ?? lease;
-      if (news === "idle") yield event({ case: "snapshot", value: { lease: leaseToProto(lease, {}) } });
-      if (news === "changed" && lease.expiresAt !== undefined) {
+      const withdrawn = asked && lease.eviction === undefined && lease.end === undefined;
+      if (withdrawn) asked = false;
+      if (news === "idle" || withdrawn) yield event({ case: "snapshot", value: { lease: leaseToProto(lease, {}) } });
+      if (news === "changed" && lease.expiresAt !== undefined && lease.expiresAt !== before) {
         yield event({ case: "renewed", value: { expiresAt: timestampToProto(lease.expiresAt) } });
       }
     }
   } finally {
+    if (lease !== undefined && keeps) gate.holderLeft(id, lease.token);
     gate.leaveLease(id, mailbox);
   }
 }

@@ -1,5 +1,5 @@
 import type { ResolvedConfig } from "../config/resolve.ts";
-import { mib } from "../engine/reasons.ts";
+import { mib } from "../engine/mib.ts";
 import type { GpuSample, Mib } from "../engine/sample.ts";
 import type { House } from "../serve.ts";
 import { clean } from "./text.ts";

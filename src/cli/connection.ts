@@ -8,6 +8,9 @@ export const defaultAddress = "127.0.0.1:50051";
 /** How long the server may take to answer a question. */
 export const answerTimeoutMs = 10_000;
 
+/** How long it may take to load a worker, or to end one. When that has failed is the server's to say. */
+export const workerCallMs = 86_400_000;
+
 /** Adds --address. */
 export function addAddress(command: Command): Command {
   return command.option("--address <ADDR>", `the server: host:port or unix:/path (SLUICE_ADDRESS, else ${defaultAddress})`);

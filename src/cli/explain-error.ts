@@ -6,7 +6,15 @@ import { CliError } from "./io.ts";
 import { clean } from "./text.ts";
 
 /** Reasons after which trying later makes sense. */
-const temporary = new Set(["QUEUE_FULL", "TENANT_QUEUE_FULL", "DRAINING", "NOT_ADMITTED", "TOO_MANY_EXECUTIONS"]);
+const temporary = new Set([
+  "QUEUE_FULL",
+  "TENANT_QUEUE_FULL",
+  "DRAINING",
+  "NOT_ADMITTED",
+  "TOO_MANY_EXECUTIONS",
+  "PLUGIN_BUSY",
+  "WORKER_BROKEN",
+]);
 
 /**
  * What to tell about an error: plain words, what to do next, and the exit code.

@@ -1,5 +1,11 @@
 import type { Command } from "commander";
-import { type ExplainResponse, ExplainResponseSchema, SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
+import {
+  type EvictionVictim,
+  type ExplainResponse,
+  ExplainResponseSchema,
+  SchedulerService,
+} from "#gen/sluice/v1/scheduler_pb.js";
+import { mib } from "../engine/mib.ts";
 import { addAddress, addressOf, withServer } from "./connection.ts";
 import { gpuList, needs, reasonLines } from "./describe-work.ts";
 import { exitCode } from "./exit-codes.ts";
@@ -20,12 +26,22 @@ export function explainText(answer: ExplainResponse, asked: string): string {
     lines.push(`Not now: ${asked} would ${answer.position > 0 ? `wait in place ${answer.position}` : "be refused"}.`);
   }
   let text = `${lines.join("\n")}\n${reasonLines(answer.reasons)}`;
-  if (answer.wouldEvict.length > 0) text += `Would have to go first: ${answer.wouldEvict.map(clean).join(", ")}\n`;
+  if (answer.evictionPlan.length > 0) text += `Would have to go first:\n${answer.evictionPlan.map(victimLine).join("")}`;
+  else if (answer.wouldEvict.length > 0) text += `Would have to go first: ${answer.wouldEvict.map(clean).join(", ")}\n`;
   if (!answer.fitsNow && answer.largestNow !== undefined)
     text += `The largest of this shape that would be granted now: ${needs(answer.largestNow)}\n`;
   if (answer.largestThatFits !== undefined)
     text += `The largest of this shape that this machine can hold: ${needs(answer.largestThatFits)}\n`;
   return `${text}Judged by policy ${clean(answer.policy || "-")}.\n`;
+}
+
+/** What an eviction would take back, and what it costs. */
+function victimLine(victim: EvictionVictim): string {
+  const memory = victim.gpus.map((gpu) => `${mib(gpu.vramMb)} on ${clean(gpu.gpuUuid)}`);
+  if (victim.ramMb !== undefined) memory.push(`${mib(victim.ramMb)} of host memory`);
+  // Uses times time to load: no length of time that anybody waits, so it is not told as one.
+  const cost = String(Math.round(victim.costMs)).replace(/\B(?=(\d{3})+$)/g, ",");
+  return `  - ${clean(victim.name || victim.leaseId)}: ${memory.join(", ") || "nothing that was measured"}; cost ${cost}\n`;
 }
 
 /** `sluice explain` */

@@ -6,19 +6,23 @@ import {
   type ManifestError,
   type Plugin,
   PluginMode,
-  ResidentState,
 } from "#gen/sluice/v1/executor_pb.js";
 import { addAddress, addressOf, withServer } from "./connection.ts";
-import { needs } from "./describe-work.ts";
-import { residentWord } from "./evict.ts";
 import { exitCode } from "./exit-codes.ts";
 import type { CliIo } from "./io.ts";
 import { messageJson, printJson } from "./json.ts";
 import type { CliResult } from "./program.ts";
 import { clean, orDash, table } from "./text.ts";
+import { breakerLines, declaredText, learnedText, workerText } from "./worker-text.ts";
 
-/** The table of plugins. */
-export function pluginsTable(plugins: readonly Plugin[]): string {
+/** The table of plugins, and what keeps their workers from starting. */
+export function pluginsText(plugins: readonly Plugin[], now: number): string {
+  if (plugins.length === 0) return noPlugins;
+  const broken = breakerLines(plugins);
+  return `${pluginsTable(plugins, now)}${broken === "" ? "" : `\n${broken}`}`;
+}
+
+function pluginsTable(plugins: readonly Plugin[], now: number): string {
   return table(
     [
       { title: "PLUGIN", cell: (plugin) => plugin.manifest?.name ?? "" },
@@ -26,11 +30,9 @@ export function pluginsTable(plugins: readonly Plugin[]): string {
       { title: "MODE", cell: (plugin) => (PluginMode[plugin.manifest?.mode ?? 0] ?? "unknown").toLowerCase() },
       { title: "ENABLED", cell: (plugin) => (plugin.enabled ? "yes" : "no") },
       { title: "RUNNING", right: true, cell: (plugin) => String(plugin.executions) },
-      {
-        title: "WORKER",
-        cell: (plugin) => (plugin.resident === ResidentState.UNSPECIFIED ? "-" : residentWord(plugin.resident)),
-      },
-      { title: "NEEDS", cell: (plugin) => needs(plugin.manifest?.resources) },
+      { title: "WORKER", cell: (plugin) => orDash(workerText(plugin, now)) },
+      { title: "DECLARED", cell: ({ manifest }) => declaredText(manifest?.resources) },
+      { title: "LEARNED", cell: ({ manifest, memory }) => learnedText(memory, manifest?.resources) },
       { title: "FROM", cell: (plugin) => orDash(plugin.source) },
     ],
     plugins,
@@ -49,7 +51,8 @@ export function registerPlugins(program: Command, io: CliIo, result: CliResult):
   addAddress(program.command("plugins"))
     .summary("the plugins")
     .description(
-      "Lists the plugins. With --reload the folders are read again first, and what is wrong with a manifest is told by file and field.",
+      "Lists the plugins: their workers, the memory that they declare, and what was measured of it (LEARNED). With --reload the folders are " +
+        "read again first, and what is wrong with a manifest is told by file and field.",
     )
     .option("--reload", "read the plugin folders again; exits with 1 when a manifest has an error")
     .option("--json", "print JSON")
@@ -59,12 +62,12 @@ export function registerPlugins(program: Command, io: CliIo, result: CliResult):
         if (options.reload !== true) {
           const answer = await executor.listPlugins({});
           if (options.json === true) printJson(io, messageJson(ListPluginsResponseSchema, answer));
-          else io.out(answer.plugins.length === 0 ? noPlugins : pluginsTable(answer.plugins));
+          else io.out(pluginsText(answer.plugins, io.now()));
           return;
         }
         const answer = await executor.loadAllPlugins({});
         if (options.json === true) printJson(io, messageJson(LoadAllPluginsResponseSchema, answer));
-        else io.out(answer.plugins.length === 0 ? noPlugins : pluginsTable(answer.plugins));
+        else io.out(pluginsText(answer.plugins, io.now()));
         if (answer.errors.length === 0) return;
         io.err(manifestErrors(answer.errors));
         result.code = exitCode.failure;

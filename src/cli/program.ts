@@ -46,8 +46,18 @@ const entries: readonly Entry[] = [
   { name: "release", summary: "give a lease back", load: async () => (await import("./release.ts")).registerRelease },
   { name: "cancel", summary: "take a ticket out of the queue", load: async () => (await import("./cancel.ts")).registerCancel },
   {
-    name: "evict",
+    name: "load",
+    summary: "start the worker of a plugin, so that its model is there",
+    load: async () => (await import("./load.ts")).registerLoad,
+  },
+  {
+    name: "unload",
     summary: "stop the resident worker of a plugin",
+    load: async () => (await import("./evict.ts")).registerUnload,
+  },
+  {
+    name: "evict",
+    summary: "stop the resident worker of a plugin, or (--soft) have it give its memory back",
     load: async () => (await import("./evict.ts")).registerEvict,
   },
   {

@@ -3,12 +3,14 @@ import { maxGpus, maxMib } from "../engine/request-limits.ts";
 import { defaultSettings, disciplines } from "../engine/settings.ts";
 import type { ReplayOptions, ReplayResult, Workbook } from "../replay/job.ts";
 import type { Work } from "../replay/read-work.ts";
+import { maxSlots } from "../replay/residents-request.ts";
 import { exitCode } from "./exit-codes.ts";
 import { CliError, type CliIo } from "./io.ts";
 import { printJson } from "./json.ts";
 import type { CliResult } from "./program.ts";
 import { machineFor, type StatedMachine } from "./replay-machine.ts";
 import { type Run, resultJson, runJson, runTable } from "./replay-output.ts";
+import { replayRequestLists } from "./replay-residents.ts";
 import { clean } from "./text.ts";
 
 /** Drives the engine over a workbook. */
@@ -22,7 +24,7 @@ interface Flags extends StatedMachine {
   readonly durations: boolean;
   readonly maxOvertakes?: number;
   readonly compare?: boolean;
-  readonly residents?: string;
+  readonly residents?: number;
   readonly json?: boolean;
 }
 
@@ -35,9 +37,9 @@ export function registerReplay(program: Command, io: CliIo, _result: CliResult, 
     .command("replay")
     .summary("try an order of the queue on a list of jobs, or on a record")
     .description(
-      "Drives the engine over a list of jobs (CSV), or over what a server has recorded with --record, on a clock that does not wait. No server is needed.",
+      "Drives the engine over a list of jobs (CSV), or over what a server has recorded with --record, on a clock that does not wait. With --residents the list is one of requests for models (CSV: t_s,model,exec_s): it tells how often a model has to be loaded, and how often another has to go for it. No server is needed.",
     )
-    .argument("<FILE...>", "lists of jobs, or records")
+    .argument("<FILE...>", "lists of jobs, records, or with --residents lists of requests for models")
     .option("--gpus <N>", "GPUs of the machine (default: as recorded)", wholeTo(maxGpus))
     .option("--vram <MIB>", "memory of each GPU that can be promised (default: as recorded)", wholeTo(maxMib))
     .option("--ram <MIB>", "host memory that can be promised (default: as recorded)", wholeTo(maxMib))
@@ -52,10 +54,19 @@ export function registerReplay(program: Command, io: CliIo, _result: CliResult, 
       wholeTo(maxMib),
     )
     .option("--max-overtakes <N>", "how many later jobs may be served before one that they delay", wholeTo(100_000))
-    .option("--compare", "one row for each discipline, and one for backfill without durations")
-    .addOption(new Option("--residents <K>").hideHelp())
+    .option(
+      "--residents <K>",
+      "requests for models, where so many models of equal size can be resident at once",
+      whole(1, maxSlots),
+    )
+    .option(
+      "--compare",
+      "one row for each discipline, and one for backfill without durations; with --residents one for the least misses that are possible, and for other rules",
+    )
     .option("--json", "print JSON: one object, or one a line with --compare or several files")
-    .action(async (files: readonly string[], flags: Flags) => {
+    .action(async (files: readonly string[], flags: Flags, command: Command) => {
+      const { residents } = flags;
+      if (residents !== undefined) return await replayRequestLists(files, { ...flags, residents }, command, io);
       check(flags);
       const [run, { readWork }] = await Promise.all([
         replay ?? import("../replay/world.ts").then((world) => world.replay),
@@ -82,12 +93,6 @@ export function registerReplay(program: Command, io: CliIo, _result: CliResult, 
 }
 
 function check(flags: Flags): void {
-  if (flags.residents !== undefined) {
-    throw new CliError(
-      exitCode.usage,
-      "--residents cannot be replayed by this version: it has no resident workers yet. Leave it out to replay a list of jobs",
-    );
-  }
   if (flags.compare === true && (flags.discipline !== undefined || !flags.durations)) {
     throw new CliError(
       exitCode.usage,
@@ -111,8 +116,13 @@ function checkJobs(work: Work, file: string): void {
 }
 
 function wholeTo(max: number): (text: string) => number {
+  return whole(0, max);
+}
+
+function whole(min: number, max: number): (text: string) => number {
   return (text) => {
-    if (/^\d{1,15}$/.test(text) && Number(text) <= max) return Number(text);
-    throw new InvalidArgumentError(`It must be a whole number from 0 to ${max}.`);
+    const value = Number(text);
+    if (/^\d{1,15}$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
   };
 }

@@ -1,18 +1,6 @@
 import { type Discipline, defaultSettings, disciplines } from "../engine/settings.ts";
 import { type LimitsByTenant, tenantLimits } from "./tenant-limits.ts";
-import {
-  duration,
-  isAddress,
-  list,
-  type Margin,
-  margin,
-  oneOf,
-  type Parsed,
-  text,
-  type ValueType,
-  whole,
-  yesNo,
-} from "./values.ts";
+import { duration, isAddress, list, type Margin, margin, oneOf, text, type ValueType, whole, yesNo } from "./values.ts";
 
 /** Everything that `sluice serve` can be told. Durations are milliseconds here, whatever unit they are typed in. */
 export interface ServeConfig {
@@ -30,6 +18,15 @@ export interface ServeConfig {
   readonly pollIntervalMs: number;
   readonly plugins: readonly string[];
   readonly allowRegister: boolean;
+  /** How long a worker may be idle before it is unloaded; 0: for ever. */
+  readonly idleTtlMs: number;
+  /** How long a worker stays at least once it is loaded, whoever waits. */
+  readonly minResidenceMs: number;
+  /** How long a worker may load without any sign of progress. */
+  readonly loadStallMs: number;
+  /** What measured memory of earlier runs does to what a manifest says; see executor/memory-profile.ts. */
+  readonly learnedMemory: "max" | "replace" | "off";
+  /** A folder, or ":memory:". */
   readonly state: string;
   /** Where decisions are recorded for `sluice replay`; empty: nowhere. */
   readonly record: string;
@@ -55,6 +52,8 @@ export interface ServeConfig {
   readonly leaseTtlMs: number;
   readonly graceTimeMs: number;
   readonly claimTimeoutMs: number;
+  /** How long the holder of an idle lease has to give it back once it was asked to. */
+  readonly evictionGraceMs: number;
   readonly drainGraceMs: number;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
 }
@@ -71,17 +70,6 @@ export interface Setting<T> {
 
 const address = 'an address: host:port, [ipv6]:port or unix:/path, such as "127.0.0.1:50051"';
 const webAddress = text("ADDR", 'host:port such as "127.0.0.1:8080", or off');
-
-const state: ValueType<string> = {
-  ...text("DIR|:memory:", ":memory:"),
-  parse: (raw): Parsed<string> =>
-    raw === ":memory:"
-      ? { ok: true, value: raw }
-      : {
-          ok: false,
-          why: "this version keeps leases and the queue in memory only and cannot store them on disk yet: leave the setting out, or use :memory:",
-        },
-};
 
 /** The one table of settings, in the order in which they are printed. */
 export const settings: { readonly [K in keyof ServeConfig]: Setting<ServeConfig[K]> } = {
@@ -152,7 +140,36 @@ export const settings: { readonly [K in keyof ServeConfig]: Setting<ServeConfig[
     default: false,
     help: "let clients add plugins; that lets them run programs",
   },
-  state: { name: "state", type: state, default: ":memory:", help: "where leases and the queue are kept" },
+  idleTtlMs: {
+    name: "idleTtl",
+    type: duration("s", 0.1, 31_622_400, "for ever"),
+    default: 300_000,
+    help: "how long a worker may be idle before it is unloaded, when its manifest does not say; 0 for ever",
+  },
+  minResidenceMs: {
+    name: "minResidence",
+    type: duration("s", 0, 86_400),
+    default: 5_000,
+    help: "how long a worker stays at least once it is loaded, whoever waits, when its manifest does not say",
+  },
+  loadStallMs: {
+    name: "loadStall",
+    type: duration("s", 0.1, 86_400),
+    default: 60_000,
+    help: "a worker that loads and shows no progress for so long has failed, when its manifest does not say",
+  },
+  learnedMemory: {
+    name: "learnedMemory",
+    type: oneOf("max", "replace", "off"),
+    default: "max",
+    help: "what measured memory of earlier runs does: max asks for the larger of declared and learned, replace for what was learned, off for what was declared",
+  },
+  state: {
+    name: "state",
+    type: text("DIR|:memory:", "the path of a folder, or :memory:"),
+    default: ":memory:",
+    help: "folder with the list of workers that run, so that a start ends those that a killed server left behind; leases and the queue are not stored yet; :memory: keeps nothing",
+  },
   record: {
     name: "record",
     type: text("FILE", "the path of a file", true),
@@ -267,6 +284,12 @@ export const settings: { readonly [K in keyof ServeConfig]: Setting<ServeConfig[
     type: duration("s", 0.1, 3600),
     default: 30_000,
     help: "how long a lease waits for a client that was away when it was granted",
+  },
+  evictionGraceMs: {
+    name: "evictionGrace",
+    type: duration("s", 0, 3600),
+    default: 30_000,
+    help: "how long the holder of an idle lease has to give it back once somebody who waits needs its memory",
   },
   drainGraceMs: {
     name: "drainGrace",

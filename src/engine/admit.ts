@@ -1,5 +1,6 @@
 import { largestEver } from "./capacity.ts";
 import type { Effect } from "./events.ts";
+import { dropEviction } from "./evictions.ts";
 import type { FitContext } from "./fit.ts";
 import { holdFor, tookFrom } from "./holds.ts";
 import type { Judgement } from "./judge.ts";
@@ -50,7 +51,7 @@ function countOvertaking(state: EngineState, by: TicketRecord, { gpus }: Judgeme
 /** Memory is held for so many tickets at the same time; all further ones would share GPUs with these. */
 const holdsAtMost = 16;
 
-/** What is held for the first tickets that were overtaken often enough, in order. */
+/** What is held for the first tickets that were overtaken often enough, and for those that leases are taken back for; in order. */
 export function refreshHolds(state: EngineState, now: Millis): void {
   const holds: TicketHold[] = [];
   state.limitHeldFor.clear();
@@ -65,6 +66,14 @@ export function refreshHolds(state: EngineState, now: Millis): void {
     const hold = holdFor(state, ticket, holds, now);
     if (hold !== undefined && holds.push(hold) >= holdsAtMost) break;
   }
+  const before = holds.length;
+  for (const id of state.evictions.byTicket.keys()) {
+    const ticket = state.tickets.get(id);
+    if (ticket === undefined || !ticket.connected || holds.some((h) => h.ticket === ticket)) continue;
+    const hold = holdFor(state, ticket, holds, now);
+    if (hold !== undefined) holds.push(hold);
+  }
+  if (holds.length > before) holds.sort((a, b) => (state.line.precedes(a.ticket, b.ticket, state.orderAt) ? -1 : 1));
   state.holds = holds;
 }
 
@@ -110,6 +119,7 @@ export function removeTicket(state: EngineState, ticket: TicketRecord): void {
   else state.pollIntervals.delete(ticket.pollIntervalMs);
   if (ticket.requestId !== "") state.requests.delete(requestKey(ticket.workload.tenant, ticket.requestId));
   state.holds = state.holds.filter((h) => h.ticket !== ticket);
+  dropEviction(state, ticket.id);
   if (state.kept?.ticket === ticket) state.kept = undefined;
   if (state.chosen === ticket) state.chosen = undefined;
   if (state.limitHeldFor.get(ticket.workload.tenant) === ticket) state.limitHeldFor.delete(ticket.workload.tenant);

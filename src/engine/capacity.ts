@@ -1,6 +1,6 @@
 import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
 import { allowedDevices, deviceBlock, exclusivityConflict, type FitContext, ramAvailable, tightestHold } from "./fit.ts";
-import { mib } from "./reasons.ts";
+import { mib } from "./mib.ts";
 import type { Mib } from "./sample.ts";
 import { type EngineState, hostPool, type PoolKey } from "./state.ts";
 import type { LargestFit, Reason, Refusal, Requirements } from "./types.ts";
@@ -105,4 +105,19 @@ export function largestNow(state: EngineState, req: Requirements, ctx: FitContex
     return Math.min(availableOf(state, pool) ?? blocked, held?.besideMb ?? Infinity);
   });
   return vram === undefined || vram < 0 ? undefined : { gpuCount: req.gpuCount, vramMb: vram, ramMb: ram };
+}
+
+/** The most that one GPU, and the host, could give if nothing else ran. Absent where no size is known. */
+export function largestShare(state: EngineState): { readonly vramMb?: Mib; readonly ramMb?: Mib } {
+  const sizes = (state.sample?.gpus ?? []).map((d) => {
+    const pool = state.pools.get(poolKeyOf(d));
+    return pool === undefined ? undefined : capacityOf(state, pool);
+  });
+  const known = sizes.filter((mb) => mb !== undefined);
+  const host = state.pools.get(hostPool);
+  const ramMb = host === undefined ? undefined : capacityOf(state, host);
+  return {
+    ...(known.length === 0 ? {} : { vramMb: Math.max(...known) }),
+    ...(ramMb === undefined ? {} : { ramMb }),
+  };
 }

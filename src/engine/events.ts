@@ -1,7 +1,8 @@
 import type { Failure } from "./failure.ts";
-import type { MachineSample, Millis, ProcessKey } from "./sample.ts";
+import type { KeepingNews } from "./keeping.ts";
+import type { MachineSample, Mib, Millis, ProcessKey } from "./sample.ts";
 import type { Discipline } from "./settings.ts";
-import type { Hold, LeaseEnd, LeaseId, LeaseView, Reason, Refusal, TicketId, TicketView, Workload } from "./types.ts";
+import type { GpuUuid, Hold, LeaseEnd, LeaseId, LeaseView, Reason, Refusal, TicketId, TicketView, Workload } from "./types.ts";
 
 /** A request for a lease. `id` is fresh and unique; ticket and lease are named after it. */
 export interface Submit {
@@ -33,6 +34,12 @@ export type EngineEvent =
   | { readonly type: "release"; readonly leaseId: LeaseId; readonly token: number; readonly why?: LeaseEnd }
   | { readonly type: "start-execution"; readonly leaseId: LeaseId; readonly token: number; readonly executionId: string }
   | { readonly type: "finish-execution"; readonly leaseId: LeaseId; readonly executionId: string }
+  /** What the holder says of giving the lease back when it is idle; `keeping` undefined: it cannot be asked any more. */
+  | { readonly type: "keep"; readonly leaseId: LeaseId; readonly token: number; readonly keeping: KeepingNews | undefined }
+  /** The holder of an idle lease has given memory back, all that it could; it keeps the lease for the rest. */
+  | { readonly type: "give-back"; readonly leaseId: LeaseId; readonly token: number }
+  /** It wants to have again what it gave back, on the same GPUs; decided at once. `policy` empty: the server's. */
+  | { readonly type: "refill"; readonly leaseId: LeaseId; readonly token: number; readonly policy: string }
   | { readonly type: "attach"; readonly leaseId: LeaseId; readonly token: number; readonly process: ProcessKey }
   | { readonly type: "process-exited"; readonly process: ProcessKey }
   | { readonly type: "sample"; readonly sample: MachineSample }
@@ -41,6 +48,17 @@ export type EngineEvent =
   | { readonly type: "drain" }
   /** Nothing but the passing of time. */
   | { readonly type: "tick" };
+
+/** One lease that was taken back: what it was thought to free, and by how much the use of its pools fell. Unknown is absent. */
+export interface EvictionVictim {
+  readonly leaseId: LeaseId;
+  readonly name: string;
+  /** What it costs to have it again; see keep-value.ts. */
+  readonly costMs: Millis;
+  readonly why?: LeaseEnd;
+  /** One for each GPU, and one for host memory. */
+  readonly pools: readonly { readonly gpuUuid?: GpuUuid; readonly expectedMb?: Mib; readonly measuredMb?: Mib }[];
+}
 
 /** What the world is to be told or to do, in this order. A promise is written down before it is told. */
 export type Effect =
@@ -65,6 +83,22 @@ export type Effect =
   | { readonly type: "renewed"; readonly leaseId: LeaseId; readonly expiresAt: Millis }
   /** The holder no longer has it. Its memory may still drain. */
   | { readonly type: "lease-ended"; readonly lease: LeaseView; readonly why: LeaseEnd }
+  /** The holders of these are to give them back: for whom, and until when. */
+  | {
+      readonly type: "evict";
+      readonly ticketId: TicketId;
+      readonly reason: string;
+      readonly deadline: Millis;
+      readonly leases: readonly LeaseView[];
+    }
+  /** All of them have ended, and their memory was waited for. */
+  | {
+      readonly type: "evicted";
+      readonly ticketId: TicketId;
+      readonly reason: string;
+      readonly tookMs: Millis;
+      readonly victims: readonly EvictionVictim[];
+    }
   /** The set of attached processes changed. */
   | { readonly type: "watch-processes"; readonly processes: readonly ProcessKey[] }
   /** Somebody waits for memory that a fresh measurement could show to be free. */

@@ -1,11 +1,13 @@
 import { refusalNow } from "./admit.ts";
 import { largestEver, largestNow, neverFits } from "./capacity.ts";
 import { type Asking, contextOf, keepStart } from "./context.ts";
+import { costOf, type EvictionPlan, planEviction } from "./eviction-plan.ts";
 import type { FitContext } from "./fit.ts";
 import { judge, policyFor } from "./judge.ts";
-import type { Millis } from "./sample.ts";
-import type { EngineState } from "./state.ts";
-import type { LargestFit, LeasedGpu, Reason, Workload } from "./types.ts";
+import type { Mib, Millis } from "./sample.ts";
+import type { EngineState, LeaseRecord } from "./state.ts";
+import type { GpuUuid, LargestFit, LeasedGpu, LeaseId, Reason, Workload } from "./types.ts";
+import { leaseView } from "./views.ts";
 
 export interface Explanation {
   readonly policy: string;
@@ -18,12 +20,24 @@ export interface Explanation {
   readonly position: number;
   readonly largestThatFits?: LargestFit;
   readonly largestNow?: LargestFit;
+  /** Idle leases that would be taken back so that it fits. */
+  readonly victims: readonly PlannedVictim[];
+}
+
+/** An idle lease that would be taken back. Unknown numbers are absent. */
+export interface PlannedVictim {
+  readonly leaseId: LeaseId;
+  readonly name: string;
+  readonly gpus: readonly { readonly uuid: GpuUuid; readonly vramMb: Mib }[];
+  readonly ramMb?: Mib;
+  /** What it costs to have it again; see keep-value.ts. */
+  readonly costMs: Millis;
 }
 
 /** A dry run of WaitForResources: what would be decided now, and why. Changes nothing. */
 export function explain(state: EngineState, workload: Workload, policy: string, now: Millis): Explanation {
   const place = { seq: state.nextSeq, workload, pollIntervalMs: state.settings.defaultPollIntervalMs };
-  const ctx = dryContext(state, place, now);
+  const { ctx, plan } = dryRun(state, place, now);
   const name = policyFor(state, policy, "wait");
   const judgement = judge(state, name, { workload, mayWait: true, waitedMs: 0 }, ctx);
   const never = neverFits(state, workload.requirements);
@@ -36,6 +50,7 @@ export function explain(state: EngineState, workload: Workload, policy: string, 
     gpus: judgement.gpus,
     reasons: fitsNow ? [] : (never ?? refusalNow(state, workload, ctx, judgement.message, name)).reasons,
     neverFits: never !== undefined,
+    victims: fitsNow ? [] : (plan?.victims ?? []).map((lease) => plannedVictim(state, lease, now)),
     position: judgement.verdict === "wait" && never === undefined ? state.line.positionFor(place, state.orderAt) : 0,
     ...(ever === undefined ? {} : { largestThatFits: ever }),
     ...(today === undefined ? {} : { largestNow: today }),
@@ -43,10 +58,22 @@ export function explain(state: EngineState, workload: Workload, policy: string, 
 }
 
 /** The start of the first is kept as it would be for a real request, and forgotten again. */
-function dryContext(state: EngineState, place: Asking, now: Millis): FitContext {
+function dryRun(state: EngineState, place: Asking, now: Millis): { ctx: FitContext; plan: EvictionPlan | undefined } {
   const { kept } = state;
   keepStart(state, now);
   const ctx = contextOf(state, place, now);
+  const plan = planEviction(state, place, now);
   state.kept = kept;
-  return ctx;
+  return { ctx, plan };
+}
+
+function plannedVictim(state: EngineState, lease: LeaseRecord, now: Millis): PlannedVictim {
+  const view = leaseView(lease);
+  return {
+    leaseId: lease.id,
+    name: lease.workload.name,
+    gpus: view.gpus.flatMap((g) => (g.residentMb === undefined ? [] : [{ uuid: g.uuid, vramMb: g.residentMb }])),
+    costMs: costOf(state, lease, now),
+    ...(view.residentRamMb === undefined ? {} : { ramMb: view.residentRamMb }),
+  };
 }

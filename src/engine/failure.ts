@@ -19,12 +19,15 @@ export type FailureReason =
   | "PLUGIN_DISABLED"
   | "REGISTER_NOT_ALLOWED"
   | "NOT_A_WORKER"
-  | "WORKER_MODE_UNSUPPORTED"
   | "NOT_ADMITTED"
   | "EXECUTION_FAILED"
   | "EXECUTION_NOT_FOUND"
   | "EXECUTION_CANCELLED"
-  | "TOO_MANY_EXECUTIONS";
+  | "TOO_MANY_EXECUTIONS"
+  | "PLUGIN_BUSY"
+  | "WORKER_BROKEN"
+  | "RELEASE_UNSUPPORTED"
+  | "LEASE_EVICTING";
 
 /** One field that is wrong: its path in the request as the proto names it, what is wrong with it, and what is allowed. */
 export interface FieldViolation {

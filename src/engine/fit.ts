@@ -5,6 +5,7 @@ import {
   type EngineState,
   type Holding,
   hostPool,
+  type LeaseRecord,
   type Pool,
   type PoolKey,
   type TicketHold,
@@ -25,6 +26,14 @@ export interface FitContext {
   readonly chosen?: TicketRecord;
   /** Under strict-fifo: the ticket that comes first. Nothing fits before it. */
   readonly behind?: TicketRecord;
+  /** Judged as if these had left. */
+  readonly gone?: Gone;
+}
+
+/** Leases that are thought away, with the memory that would be available without them. */
+export interface Gone {
+  readonly leases: ReadonlySet<LeaseRecord>;
+  readonly mb: ReadonlyMap<PoolKey, Mib>;
 }
 
 export interface Placement {
@@ -62,9 +71,9 @@ export function deviceBlock(
 }
 
 /** The lease that keeps a device for itself, or that stands in the way of a request that wants it for itself. */
-export function exclusivityConflict(pool: Pool, wantsExclusive: boolean): Holding | undefined {
+export function exclusivityConflict(pool: Pool, wantsExclusive: boolean, gone?: Gone): Holding | undefined {
   for (const h of pool.holdings) {
-    if (h.gpuUuid === undefined || h.lease.phase === "releasing") continue;
+    if (h.gpuUuid === undefined || h.lease.phase === "releasing" || gone?.leases.has(h.lease)) continue;
     if (wantsExclusive || h.lease.workload.requirements.exclusive) return h;
   }
   return undefined;
@@ -106,14 +115,19 @@ export function hostIsFresh(state: EngineState, now: Millis): boolean {
 }
 
 /** Host memory that a new request could get, after what is held for earlier tickets. Undefined when it is not known. */
-export function ramAvailable(state: EngineState, ctx: Pick<FitContext, "now" | "holds">): Mib | undefined {
+export function ramAvailable(state: EngineState, ctx: Pick<FitContext, "now" | "holds" | "gone">): Mib | undefined {
   const pool = state.pools.get(hostPool);
   if (pool === undefined || !hostIsFresh(state, ctx.now)) return undefined;
   const available = availableOf(state, pool);
   if (available === undefined) return undefined;
   let held = 0;
   for (const h of ctx.holds) held += h.ramMb ?? 0;
-  return available - held;
+  return available - held + (ctx.gone?.mb.get(hostPool) ?? 0);
+}
+
+function availableWithout(state: EngineState, pool: Pool, gone: Gone | undefined): Mib | undefined {
+  const available = availableOf(state, pool);
+  return available === undefined ? undefined : available + (gone?.mb.get(pool.key) ?? 0);
 }
 
 interface Candidate {
@@ -183,13 +197,13 @@ function chooseDevices(state: EngineState, req: Requirements, ctx: FitContext): 
   const candidates: Candidate[] = [];
   for (const device of allowedDevices(state, req)) {
     const pool = state.pools.get(poolKeyOf(device));
-    if (pool === undefined || exclusivityConflict(pool, req.exclusive)) continue;
+    if (pool === undefined || exclusivityConflict(pool, req.exclusive, ctx.gone)) continue;
     const block = deviceBlock(device, pool, ctx);
     const blind = block?.kind === "unknown" || block?.kind === "stale";
     if (block !== undefined && !(blind && state.settings.whenBlind === "allow")) continue;
     const held = tightestHold(state, pool, ctx.holds);
     if (held !== undefined && (blind || req.exclusive)) continue;
-    const free = blind ? undefined : availableOf(state, pool);
+    const free = blind ? undefined : availableWithout(state, pool, ctx.gone);
     const availableMb = free === undefined || held === undefined ? free : Math.min(free, held.besideMb);
     if (availableMb !== undefined && availableMb < req.vramMb) continue;
     candidates.push({ device, pool, availableMb });

@@ -41,7 +41,8 @@ export function judge(
   const fits = (): boolean => {
     if (!known) {
       known = true;
-      if (quotaReason(state, request.workload) === undefined) placed = placementOn(state, req, ctx, on, onlyThere);
+      if (quotaReason(state, request.workload, ctx.gone?.leases) === undefined)
+        placed = placementOn(state, req, ctx, on, onlyThere);
     }
     return placed !== undefined;
   };

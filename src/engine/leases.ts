@@ -1,6 +1,8 @@
 import { poolKeyOf, poolOf, sum } from "./books.ts";
 import type { Effect } from "./events.ts";
+import { noteMeasured } from "./evictions.ts";
 import type { Judgement } from "./judge.ts";
+import { noteWorth } from "./keeping.ts";
 import { countRunning, shareOf } from "./quota.ts";
 import { disown } from "./residents.ts";
 import type { Millis, ProcessKey } from "./sample.ts";
@@ -46,6 +48,10 @@ export function grant(
     executions: new Set(),
     processes: new Set(),
     wasUsed: false,
+    idleSince: now,
+    keeping: undefined,
+    eviction: undefined,
+    givenBackAt: undefined,
     end: undefined,
     endedAt: undefined,
     atEnd: new Map(),
@@ -100,7 +106,8 @@ function settleAccount(state: EngineState, lease: LeaseRecord, why: LeaseEnd, no
   state.fairShare.refund(lease.workload.tenant, lease.share * Math.max(0, lease.chargedMs - ranMs) * left, now);
   // One that nobody claimed, renewed or let finish says nothing about how long such work takes.
   const isHeard = lease.claimBy === undefined;
-  if (isHeard && (why === "released" || why === "process-exited" || why === "stream-closed")) {
+  // How long a resident stays says nothing about how long its work takes.
+  if (isHeard && lease.keeping === undefined && (why === "released" || why === "process-exited" || why === "stream-closed")) {
     state.durations.learn(lease.kind, lease.estimateMs, ranMs);
   }
 }
@@ -117,11 +124,12 @@ export function endLease(state: EngineState, lease: LeaseRecord, why: LeaseEnd, 
   if (lease.phase !== "held") return;
   lease.end = why;
   lease.endedAt = now;
+  state.keepers.delete(lease);
   countRunning(state, lease, -1);
   settleAccount(state, lease, why, now);
   lease.claimBy = undefined;
   lease.expiresAt = undefined;
-  for (const id of [...lease.executions]) finishExecution(state, lease, id);
+  for (const id of [...lease.executions]) finishExecution(state, lease, id, now);
   if (lease.requestId !== "") state.requests.delete(requestKey(lease.workload.tenant, lease.requestId));
   for (const h of lease.holdings) {
     const pool = poolOf(state, h.pool);
@@ -138,7 +146,7 @@ export function endLease(state: EngineState, lease: LeaseRecord, why: LeaseEnd, 
 
 /** True when a newer measurement would free memory. */
 function leave(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Millis, effects: Effect[]): boolean {
-  if (why === "expired" && lease.processes.size > 0) {
+  if ((why === "expired" || isOverdue(lease, why, now)) && lease.processes.size > 0) {
     becomeOrphan(state, lease);
     return false;
   }
@@ -149,6 +157,13 @@ function leave(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Milli
   }
   settle(state, lease, now);
   return true;
+}
+
+/** It was asked back and did not come: whatever it still has is not free. */
+function isOverdue(lease: LeaseRecord, why: LeaseEnd, now: Millis): boolean {
+  return (
+    why === "evicted" && lease.keeping?.holder === "watcher" && lease.eviction !== undefined && now >= lease.eviction.deadline
+  );
 }
 
 function becomeOrphan(state: EngineState, lease: LeaseRecord): void {
@@ -173,6 +188,7 @@ export function drainLeases(state: EngineState, now: Millis): void {
     const endedAt = lease.endedAt ?? now;
     const observed = (h: Holding) => state.pools.get(h.pool)?.figures?.observedAt ?? Number.NEGATIVE_INFINITY;
     if (lease.phase === "settling" && lease.holdings.every((h) => observed(h) > endedAt)) release(state, lease);
+    if (lease.phase === "releasing") noteMeasured(state, lease);
     const isOver =
       now - endedAt >= state.settings.releaseLagMs
         ? // Figures from before the end must not be decided on without this charge; those that are too old decide nothing.
@@ -217,16 +233,28 @@ function finish(state: EngineState, lease: LeaseRecord): void {
   state.version++;
 }
 
-export function startExecution(state: EngineState, lease: LeaseRecord, executionId: string): void {
+export function startExecution(state: EngineState, lease: LeaseRecord, executionId: string, now: Millis): void {
   lease.executions.add(executionId);
   lease.wasUsed = true;
+  if (lease.keeping !== undefined) {
+    state.keepValues.used(lease.workload.name, now);
+    noteWorth(state, lease, now);
+    if (lease.grantedAt + lease.chargedMs <= now) chargeFrom(state, lease, now);
+  }
   const { name } = lease.workload;
   state.executionsByName.set(name, (state.executionsByName.get(name) ?? 0) + 1);
   state.rules.get(lease.policy)?.onExecutionStart(name);
 }
 
-export function finishExecution(state: EngineState, lease: LeaseRecord, executionId: string): void {
+/** It was idle, and nobody was charged for that: anybody who waited could have had it. */
+function chargeFrom(state: EngineState, lease: LeaseRecord, now: Millis): void {
+  lease.chargedMs = now - lease.grantedAt;
+  charge(state, lease, lease.estimateMs, now);
+}
+
+export function finishExecution(state: EngineState, lease: LeaseRecord, executionId: string, now: Millis): void {
   if (!lease.executions.delete(executionId)) return;
+  if (lease.executions.size === 0) lease.idleSince = now;
   const { name } = lease.workload;
   const left = (state.executionsByName.get(name) ?? 1) - 1;
   if (left > 0) state.executionsByName.set(name, left);

@@ -1,7 +1,8 @@
 import { capacityOf, poolKeyOf } from "./books.ts";
 import type { FitContext } from "./fit.ts";
 import type { Room } from "./least-needs.ts";
-import { mib, whyNot } from "./reasons.ts";
+import { mib } from "./mib.ts";
+import { whyNot } from "./reasons.ts";
 import type { Mib } from "./sample.ts";
 import type { TenantLimits } from "./settings.ts";
 import { type EngineState, hostPool, type LeaseRecord } from "./state.ts";
@@ -25,9 +26,9 @@ export function queueLimitOf(state: EngineState, tenant: string): number {
 }
 
 /** Why the tenant may not have this now; undefined: it may. Grants of the permissive policy are not asked. */
-export function quotaReason(state: EngineState, workload: Workload): Reason | undefined {
+export function quotaReason(state: EngineState, workload: Workload, gone?: ReadonlySet<LeaseRecord>): Reason | undefined {
   const limits = limitsOf(state, workload.tenant);
-  const has = state.running.get(workload.tenant) ?? { gpus: 0, vramMb: 0 };
+  const has = hasWithout(state, workload.tenant, gone);
   const needs = needsOf(workload);
   const who = `tenant ${workload.tenant}`;
   if (limits.gpus !== undefined && needs.gpus > 0 && has.gpus + needs.gpus > limits.gpus) {
@@ -46,9 +47,20 @@ export function quotaReason(state: EngineState, workload: Workload): Reason | un
   return undefined;
 }
 
+function hasWithout(state: EngineState, tenant: string, gone: ReadonlySet<LeaseRecord> = new Set()) {
+  let { gpus, vramMb } = state.running.get(tenant) ?? { gpus: 0, vramMb: 0 };
+  for (const lease of gone) {
+    // Of those that have ended nothing is counted any more.
+    if (lease.workload.tenant !== tenant || lease.phase !== "held") continue;
+    gpus -= lease.gpus.length;
+    vramMb -= lease.gpus.reduce((sum, g) => sum + g.vramMb, 0);
+  }
+  return { gpus, vramMb };
+}
+
 /** Every reason why a request is not granted now: limits of its tenant, and what does not fit. */
 export function reasonsNow(state: EngineState, workload: Workload, ctx: FitContext): readonly Reason[] {
-  const quota = quotaReason(state, workload);
+  const quota = quotaReason(state, workload, ctx.gone?.leases);
   const reasons = whyNot(state, workload.requirements, ctx);
   return quota === undefined ? reasons : [quota, ...reasons];
 }

@@ -9,8 +9,9 @@ import {
   ramAvailable,
   tightestHold,
 } from "./fit.ts";
+import { mib } from "./mib.ts";
 import type { GpuSample, Mib } from "./sample.ts";
-import { type EngineState, hostPool, type Pool } from "./state.ts";
+import { type EngineState, hostPool, type Pool, type TicketRecord } from "./state.ts";
 import type { Reason, Requirements } from "./types.ts";
 
 /**
@@ -175,13 +176,33 @@ function memoryReason(
     const { hold } = held;
     return {
       code: "HELD_FOR_EARLIER_TICKET",
-      message: `${gpu} is held for ${hold.ticket.id}, which has been overtaken ${state.line.overtakenOf(hold.ticket)} times`,
+      message: `${gpu} is held for ${hold.ticket.id}, ${whyHeld(state, hold.ticket)}`,
       ...at,
       availableMb,
       heldBy: [hold.ticket.id],
     };
   }
   return undefined;
+}
+
+function whyHeld(state: EngineState, ticket: TicketRecord): string {
+  return state.evictions.byTicket.has(ticket.id)
+    ? "and idle leases are taken back for it"
+    : `which has been overtaken ${state.line.overtakenOf(ticket)} times`;
+}
+
+/** Idle leases are being taken back for the ticket. */
+export function evictionReason(state: EngineState, ticket: TicketRecord): Reason | undefined {
+  const eviction = state.evictions.byTicket.get(ticket.id);
+  if (eviction === undefined) return undefined;
+  const victims = [...eviction.victims.keys()];
+  const names = [...new Set(victims.map((lease) => lease.workload.name))];
+  const shown = names.length > 4 ? `${names.slice(0, 4).join(", ")} and ${names.length - 4} more` : names.join(", ");
+  return {
+    code: "WAITING_FOR_EVICTION",
+    message: `memory of ${shown}, which ${names.length === 1 ? "was" : "were"} idle, is taken back for it`,
+    heldBy: victims.map((lease) => lease.id).slice(0, 16),
+  };
 }
 
 function ramReason(state: EngineState, neededMb: Mib, ctx: FitContext): Reason | undefined {
@@ -198,7 +219,7 @@ function ramReason(state: EngineState, neededMb: Mib, ctx: FitContext): Reason |
     const heldBy = ctx.holds.filter((h) => h.ramMb !== undefined).map((h) => h.ticket.id);
     return {
       code: "HELD_FOR_EARLIER_TICKET",
-      message: `host memory is held for ${heldBy[0]}, which has been overtaken often enough`,
+      message: `host memory is held for ${heldBy[0]}, which comes first`,
       neededMb,
       availableMb,
       heldBy,
@@ -218,11 +239,6 @@ function ramReason(state: EngineState, neededMb: Mib, ctx: FitContext): Reason |
 
 function holders(pool: Pool): readonly string[] {
   return [...new Set([...pool.holdings].filter((h) => h.lease.phase !== "ended").map((h) => h.lease.id))].slice(0, 16);
-}
-
-/** `8,000 MiB` */
-export function mib(mb: Mib): string {
-  return `${String(Math.round(mb)).replace(/\B(?=(\d{3})+$)/g, ",")} MiB`;
 }
 
 function seconds(ms: number): string {

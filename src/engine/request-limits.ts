@@ -7,6 +7,7 @@ export const maxMib: Mib = 16_777_216;
 export const maxGpus = 64;
 /** Either way from 0. */
 export const maxPriority = 1_000;
+export const maxImportance = 1_000;
 /** 366 days. */
 export const maxDurationMs: Millis = 366 * 86_400_000;
 /** Bytes of UTF-8, like those below. */

@@ -41,6 +41,13 @@ function measuredByLease(state: EngineState, sample: MachineSample): Measured {
   return out;
 }
 
+/** Its holder gave memory back, and this is what it has kept. */
+function lower(h: Holding, observedAt: number): void {
+  const { givenBackAt } = h.lease;
+  if (givenBackAt === undefined || observedAt <= givenBackAt || h.residentMb === undefined) return;
+  h.reservedMb = Math.min(h.reservedMb, h.residentMb);
+}
+
 function creditProcesses(pool: Pool, sample: MachineSample, measured: Measured): void {
   const list = sample.processes;
   for (const h of pool.holdings) {
@@ -54,6 +61,7 @@ function creditProcesses(pool: Pool, sample: MachineSample, measured: Measured):
     }
     const byGpu = measured.get(lease);
     setResident(h, byGpu?.has(h.gpuUuid) ? byGpu.get(h.gpuUuid) : 0);
+    lower(h, list.observedAt);
   }
 }
 
@@ -68,6 +76,7 @@ function creditTrees(pool: Pool, sample: MachineSample): void {
       total = total === undefined || tree === undefined ? undefined : total + tree;
     }
     setResident(h, total);
+    if (sample.host !== undefined) lower(h, sample.host.observedAt);
   }
 }
 
@@ -94,6 +103,7 @@ function creditGrowth(pool: Pool): void {
     const credit = Math.min(h.reservedMb, Math.max(0, used - h.baselineMb - taken));
     taken += credit;
     setResident(h, credit);
+    lower(h, figures.observedAt);
   }
 }
 

@@ -51,6 +51,10 @@ export interface EngineSettings {
   readonly claimTimeoutMs: Millis;
   /** How long memory may take to come back after its process ended, before it is simply foreign use. Ollama waits as long. */
   readonly releaseLagMs: Millis;
+  /** How long a resident stays at least once it is loaded, where it does not say otherwise: loading it must pay. */
+  readonly minResidenceMs: Millis;
+  /** How long the holder of an idle lease has to give it back when it is asked. */
+  readonly evictionGraceMs: Millis;
   /** The first fencing token. Must be above every token that an earlier life of this server gave out. */
   readonly firstToken: number;
 }
@@ -72,6 +76,8 @@ export const defaultSettings: EngineSettings = {
   graceMs: 30_000,
   claimTimeoutMs: 30_000,
   releaseLagMs: 5_000,
+  minResidenceMs: 5_000,
+  evictionGraceMs: 30_000,
   firstToken: 1,
 };
 

@@ -1,7 +1,10 @@
 import type { AdmissionRule } from "./admission-rule.ts";
 import { Durations } from "./durations.ts";
+import type { Eviction, Evictions } from "./evictions.ts";
 import { FairShare } from "./fair-share.ts";
 import type { Forecast } from "./forecast.ts";
+import { KeepValues } from "./keep-value.ts";
+import type { Keeping } from "./keeping.ts";
 import type { KeptStart } from "./kept-start.ts";
 import type { GpuSample, MachineSample, Mib, Millis, ProcessKey } from "./sample.ts";
 import type { Served } from "./served.ts";
@@ -26,7 +29,8 @@ export interface Holding {
   readonly pool: PoolKey;
   /** The device, when the holding is for one. */
   readonly gpuUuid?: GpuUuid;
-  readonly reservedMb: Mib;
+  /** Falls when the holder gives memory back; rises when it asks for it again. */
+  reservedMb: Mib;
   residentMb?: Mib;
   /** Use of the pool at the time of the grant, where memory cannot be attributed and growth is the estimate. */
   baselineMb?: Mib;
@@ -78,6 +82,14 @@ export interface LeaseRecord {
   readonly processes: Set<ProcessKey>;
   /** True once it had a process or an execution: then its memory may lag behind its end. */
   wasUsed: boolean;
+  /** Since when no execution runs on it; before the first: since its grant. */
+  idleSince: Millis;
+  /** Set while its holder gives it back when asked: then it may be evicted when it is idle. */
+  keeping: Keeping | undefined;
+  /** Set while its holder is asked to give it back. */
+  eviction: Eviction | undefined;
+  /** Its holder gave memory back then: it is charged for what measurements show since. */
+  givenBackAt: Millis | undefined;
   end: LeaseEnd | undefined;
   endedAt: Millis | undefined;
   /** For each pool: its use, and this lease's part of it, in the last measurement before the end. */
@@ -188,6 +200,11 @@ export interface EngineState {
   readonly requests: Map<string, { readonly ticketId?: TicketId; readonly leaseId?: LeaseId }>;
   readonly processOwner: Map<ProcessKey, LeaseRecord>;
   readonly executionsByName: Map<string, number>;
+  /** Leases whose holders give them back when asked. */
+  readonly keepers: Set<LeaseRecord>;
+  /** What idle ones are worth. */
+  readonly keepValues: KeepValues;
+  readonly evictions: Evictions;
   holds: TicketHold[];
   /** What the last pass found. */
   served: Served | undefined;
@@ -238,6 +255,9 @@ export function createState(settings: EngineSettings, rules: ReadonlyMap<string,
     requests: new Map(),
     processOwner: new Map(),
     executionsByName: new Map(),
+    keepers: new Set(),
+    keepValues: new KeepValues(),
+    evictions: { byTicket: new Map(), underWay: new Set() },
     holds: [],
     served: undefined,
     pollIntervals: new Map(),

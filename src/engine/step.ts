@@ -1,14 +1,18 @@
 import { takeFigures } from "./books.ts";
 import type { Effect, EngineEvent, Outcome, Reply } from "./events.ts";
+import { evictForWaiting } from "./evict.ts";
+import { endEvictions } from "./evictions.ts";
 import { Failure } from "./failure.ts";
+import { keep, stayUntil } from "./keeping.ts";
 import { attach, charge, drainLeases, endLease, finishExecution, processExited, startExecution } from "./leases.ts";
 import { servePass } from "./pass.ts";
+import { refillLease } from "./refill.ts";
 import { attribute } from "./residents.ts";
 import type { Millis } from "./sample.ts";
 import { mayServeMore } from "./served.ts";
 import type { EngineState, LeaseRecord } from "./state.ts";
 import { judgeCapacityAgain, submit, timeOut, withdraw } from "./tickets.ts";
-import type { LeaseId, TicketId } from "./types.ts";
+import type { LeaseId, Refusal, TicketId } from "./types.ts";
 import { leaseView } from "./views.ts";
 import type { Wake } from "./wake.ts";
 
@@ -29,8 +33,15 @@ export function step(state: EngineState, event: EngineEvent, now: Millis): Outco
   if (freed && event.type === "submit") servePass(state, now, effects);
   const { reply, serve } = handle(state, event, now, effects);
   if (serve || (freed && event.type !== "submit")) servePass(state, now, effects);
+  if (state.evictions.underWay.size > 0) endEvictions(state, now, effects);
+  if (freed || mayNeedRoom(event)) evictForWaiting(state, now, effects);
   if (state.version !== versionBefore || event.type === "sample" || event.type === "tick") effects.push({ type: "changed" });
   return { reply, effects };
+}
+
+/** False for events after which nobody waits who did not before, and nobody is idle who was not. */
+function mayNeedRoom(event: EngineEvent): boolean {
+  return event.type !== "renew" && event.type !== "attach" && event.type !== "start-execution";
 }
 
 interface Handled {
@@ -62,19 +73,33 @@ function handle(state: EngineState, event: EngineEvent, now: Millis, effects: Ef
       const lease = state.leases.get(event.leaseId);
       if (lease === undefined || lease.phase !== "held") return { reply: releasedBefore(state, event.leaseId), serve: false };
       if (event.token !== 0 && event.token !== lease.token) return { reply: stale(lease, event.token), serve: false };
-      endLease(state, lease, event.why ?? "released", now, effects);
+      endLease(state, lease, event.why ?? (lease.eviction === undefined ? "released" : "evicted"), now, effects);
       return { reply: { type: "lease", lease: leaseView(lease) }, serve: true };
     }
     case "start-execution":
       return withLease(state, event.leaseId, event.token, (lease) => {
-        startExecution(state, lease, event.executionId);
+        if (lease.eviction !== undefined) return beingEvicted(lease);
+        startExecution(state, lease, event.executionId, now);
         return undefined;
       });
     case "finish-execution": {
       const lease = state.leases.get(event.leaseId);
-      if (lease !== undefined) finishExecution(state, lease, event.executionId);
+      if (lease !== undefined) finishExecution(state, lease, event.executionId, now);
       return { reply: done, serve: false };
     }
+    case "keep":
+      return withLease(state, event.leaseId, event.token, (lease) => {
+        keep(state, lease, event.keeping, now);
+        return undefined;
+      });
+    case "give-back":
+      return withLease(state, event.leaseId, event.token, (lease) => {
+        lease.givenBackAt = now;
+        if (state.line.size > 0) effects.push({ type: "refresh" });
+        return undefined;
+      });
+    case "refill":
+      return refill(state, event, now, effects);
     case "attach":
       return withLease(state, event.leaseId, event.token, (lease) => {
         const owner = state.processOwner.get(event.process);
@@ -118,6 +143,24 @@ function handle(state: EngineState, event: EngineEvent, now: Millis, effects: Ef
     case "tick":
       return { reply: done, serve: mayServeMore(state, now) };
   }
+}
+
+/** The holder of a lease that gave memory back wants it again: decided at once, like Allocate, on the GPUs that it is on. */
+function refill(state: EngineState, event: Extract<EngineEvent, { type: "refill" }>, now: Millis, effects: Effect[]): Handled {
+  let refusal: Refusal | undefined;
+  const handled = withLease(state, event.leaseId, event.token, (lease) => {
+    if (lease.eviction !== undefined) return beingEvicted(lease);
+    refusal = refillLease(state, lease, event.policy, now);
+    return undefined;
+  });
+  if (refusal === undefined) return handled;
+  effects.push({ type: "changed" });
+  return { reply: { type: "refused", refusal }, serve: false };
+}
+
+function beingEvicted(lease: LeaseRecord): Failure {
+  const message = `lease ${lease.id} is being taken back for somebody who waits: release it and ask for a new one`;
+  return new Failure("LEASE_EVICTING", message, { lease_id: lease.id });
 }
 
 function withLease(
@@ -233,7 +276,14 @@ function due(state: EngineState, wake: Wake, now: Millis, effects: Effect[]): vo
     case "kept-start":
       break;
     case "lease-charge":
-      if (lease !== undefined) charge(state, lease, lease.chargedMs, now);
+      // An idle one that anybody who waits may have is charged to nobody.
+      if (lease !== undefined && (lease.keeping === undefined || lease.executions.size > 0))
+        charge(state, lease, lease.chargedMs, now);
+      break;
+    case "resident-stays":
+      break;
+    case "eviction-deadline":
+      if (lease !== undefined) endLease(state, lease, "evicted", now, effects);
       break;
     case "lease-drained":
       drainLeases(state, now);
@@ -259,6 +309,14 @@ function isMeant(state: EngineState, wake: Wake): boolean {
     }
     case "lease-drained":
       return state.leases.has(wake.id);
+    case "resident-stays": {
+      const keeping = state.leases.get(wake.id)?.keeping;
+      return keeping !== undefined && stayUntil(keeping) === wake.at;
+    }
+    case "eviction-deadline": {
+      const lease = state.leases.get(wake.id);
+      return lease?.phase === "held" && lease.eviction?.deadline === wake.at;
+    }
   }
 }
 

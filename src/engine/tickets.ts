@@ -202,6 +202,7 @@ function sameWorkload(a: Workload, b: Workload): boolean {
       w.tenant,
       w.priority,
       w.expectedDurationMs ?? null,
+      w.importance ?? 0,
       w.requirements,
       Object.entries(w.labels).sort(),
     ]);

@@ -39,6 +39,8 @@ export interface Workload {
   readonly tenant: string;
   /** Higher is served first. */
   readonly priority: number;
+  /** An idle lease is evicted only for a request of at least its importance. Absent: 0. */
+  readonly importance?: number;
   readonly expectedDurationMs?: Millis;
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -109,6 +111,8 @@ export interface LeaseView {
   readonly hold: Hold;
   readonly state: "idle" | "active" | "evicting" | "draining" | "ended";
   readonly end?: LeaseEnd;
+  /** Its holder is asked to give it back: why, and when it ends otherwise (absent: it is ended by this server). */
+  readonly eviction?: { readonly reason: string; readonly deadline?: Millis };
   readonly requestId: string;
   readonly executions: number;
   readonly policy: string;

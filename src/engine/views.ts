@@ -1,26 +1,29 @@
 import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
 import { contextOf } from "./context.ts";
+import type { Eviction } from "./evictions.ts";
 import { type DeviceBlock, deviceBlock, hostIsFresh } from "./fit.ts";
 import { expectedStartOf, latestStartOf } from "./forecast.ts";
 import { policyFor } from "./judge.ts";
 import { limitsOf, reasonsNow } from "./quota.ts";
+import { evictionReason } from "./reasons.ts";
 import type { GpuSample, Mib, Millis } from "./sample.ts";
 import { type EngineState, hostPool, type LeaseRecord, type TicketRecord } from "./state.ts";
 import type { LeaseView, Reason, ReasonCode, TenantView, TicketView } from "./types.ts";
 
 /** A copy of a lease for the outside. */
 export function leaseView(lease: LeaseRecord): LeaseView {
-  const residentOf = (uuid: string): Mib | undefined => lease.holdings.find((h) => h.gpuUuid === uuid)?.residentMb;
-  const ram = lease.holdings.find((h) => h.gpuUuid === undefined)?.residentMb;
+  const ram = lease.holdings.find((h) => h.gpuUuid === undefined);
+  const { eviction } = lease;
   return {
     id: lease.id,
     token: lease.token,
     workload: lease.workload,
     gpus: lease.gpus.map((g) => {
-      const residentMb = residentOf(g.uuid);
-      return residentMb === undefined ? g : { ...g, residentMb };
+      const h = lease.holdings.find((holding) => holding.gpuUuid === g.uuid);
+      if (h === undefined) return g;
+      return { ...g, vramMb: h.reservedMb, ...(h.residentMb === undefined ? {} : { residentMb: h.residentMb }) };
     }),
-    ramMb: lease.workload.requirements.ramMb,
+    ramMb: ram?.reservedMb ?? lease.workload.requirements.ramMb,
     grantedAt: lease.grantedAt,
     ttlMs: lease.ttlMs,
     hold: lease.hold,
@@ -32,11 +35,17 @@ export function leaseView(lease: LeaseRecord): LeaseView {
     overcommitted: lease.overcommitted,
     ...(lease.expiresAt === undefined ? {} : { expiresAt: lease.expiresAt }),
     ...(lease.end === undefined ? {} : { end: lease.end }),
-    ...(ram === undefined ? {} : { residentRamMb: ram }),
+    ...(ram?.residentMb === undefined ? {} : { residentRamMb: ram.residentMb }),
+    ...(eviction === undefined || lease.phase !== "held" ? {} : { eviction: evictionView(lease, eviction) }),
   };
 }
 
+function evictionView(lease: LeaseRecord, { reason, deadline }: Eviction): NonNullable<LeaseView["eviction"]> {
+  return lease.keeping?.holder === "worker" ? { reason } : { reason, deadline };
+}
+
 function publicState(lease: LeaseRecord): LeaseView["state"] {
+  if (lease.phase === "held" && lease.eviction !== undefined) return "evicting";
   if (lease.phase === "held") return lease.executions.size > 0 ? "active" : "idle";
   return lease.phase === "ended" ? "ended" : "draining";
 }
@@ -74,6 +83,8 @@ export function ticketFacts(state: EngineState, ticket: TicketRecord, now: Milli
 /** Why a ticket waits now; at least one reason. */
 export function reasonsOf(state: EngineState, ticket: TicketRecord, now: Millis): readonly Reason[] {
   const reasons: Reason[] = [];
+  const eviction = evictionReason(state, ticket);
+  if (eviction !== undefined) reasons.push(eviction);
   if (!ticket.connected)
     reasons.push({ code: "BEHIND_IN_QUEUE", message: "its client is away; its place is kept for a while" });
   if (ticket.policyMessage !== "") reasons.push({ code: "POLICY", message: ticket.policyMessage });

@@ -11,7 +11,9 @@ export interface Wake {
     | "lease-expiry"
     | "lease-claim"
     | "lease-charge"
-    | "lease-drained";
+    | "lease-drained"
+    | "resident-stays"
+    | "eviction-deadline";
   readonly id: string;
 }
 

@@ -1,12 +1,15 @@
 import type { Readable } from "node:stream";
 import { fillCommand } from "./arguments.ts";
 import { firstText, TailBytes } from "./bytes.ts";
+import { exitMessage } from "./exit-message.ts";
 import type { JsonObject } from "./json.ts";
+import { killedByKernel, type OomKills } from "./oom-kills.ts";
 import { failed, type Outcome } from "./outcome.ts";
 import { LineSplitter, maxLineBytes, ResultCollector } from "./output.ts";
 import { type ExitReport, type ProcessGroup, startProcessGroup } from "./process-group.ts";
 import type { LoadedPlugin } from "./registry.ts";
 import type { Job, RunContext, Runner } from "./runner.ts";
+import { serverEnvOf } from "./server-env.ts";
 
 const stderrTailBytes = 4_096;
 /** Once nothing of the group is left, its pipes hold no more than the kernel's buffers; only a stranger keeps them open. */
@@ -19,6 +22,8 @@ export interface CommandRunnerOptions {
   readonly serverEnv: Readonly<Record<string, string | undefined>>;
   /** Time that a plugin gets to end by itself after SIGTERM, in ms. */
   readonly killGraceMs: number;
+  /** Left out: that the kernel ended something for lack of memory is never known. */
+  readonly oomKills?: OomKills;
 }
 
 /** Runs plugins in command mode: one process group for each execution. */
@@ -36,11 +41,13 @@ export class CommandRunner implements Runner {
   }
 
   async #run(plugin: LoadedPlugin, argv: readonly string[], stdin: string, context: RunContext): Promise<Outcome> {
+    const oomKills: OomKills = this.#options.oomKills ?? (async () => undefined);
+    const killsBefore = await oomKills();
     const leaseId = context.env[leaseMarker];
     const started = await startProcessGroup({
       argv,
       cwd: plugin.cwd,
-      env: { ...this.#serverEnv(), ...plugin.manifest.env, ...context.env },
+      env: { ...serverEnvOf(this.#options.serverEnv), ...plugin.manifest.env, ...context.env },
       graceMs: this.#options.killGraceMs,
       ...(leaseId === undefined ? {} : { marker: `${leaseMarker}=${leaseId}` }),
     });
@@ -62,16 +69,8 @@ export class CommandRunner implements Runner {
     context.signal.removeEventListener("abort", end);
     await output.finish();
     if (refused !== undefined) throw refused.error;
-    return outcomeOf(plugin, report, output, context.signal);
-  }
-
-  #serverEnv(): Record<string, string> {
-    const { PATH, HOME, LANG } = this.#options.serverEnv;
-    return {
-      ...(PATH === undefined ? {} : { PATH }),
-      ...(HOME === undefined ? {} : { HOME }),
-      ...(LANG === undefined ? {} : { LANG }),
-    };
+    const ranOut = !context.signal.aborted && (await killedByKernel(report, killsBefore, oomKills));
+    return outcomeOf(plugin, report, output, context.signal, ranOut);
   }
 }
 
@@ -144,7 +143,7 @@ async function* chunks(stream: Readable): AsyncGenerator<Buffer> {
   }
 }
 
-function outcomeOf(plugin: LoadedPlugin, report: ExitReport, output: Output, signal: AbortSignal): Outcome {
+function outcomeOf(plugin: LoadedPlugin, report: ExitReport, output: Output, signal: AbortSignal, ranOut: boolean): Outcome {
   const name = `Plugin "${plugin.manifest.name}"`;
   const stderrTail = output.tail.text();
   const more = {
@@ -154,6 +153,10 @@ function outcomeOf(plugin: LoadedPlugin, report: ExitReport, output: Output, sig
   };
   const left = report.left === 0 ? "" : ` ${report.left} of its processes could not be ended and may still hold memory.`;
   if (signal.aborted && report.weKilled) return failed("CANCELLED", `${reasonOf(signal)}${left}`, more);
+  if (ranOut) {
+    const message = `${name} was ended by the kernel for lack of host memory: raise resources.min_system_ram_mb (now ${plugin.manifest.requirements.ramMb}) in its manifest, or give it less to do.${left}`;
+    return failed("OUT_OF_MEMORY", message, more);
+  }
   if (report.code !== 0) return failed("EXIT", `${name} ${exitMessage(plugin, report, stderrTail)}${left}`, more);
   const result = output.result.result();
   if ("problem" in result)
@@ -163,26 +166,4 @@ function outcomeOf(plugin: LoadedPlugin, report: ExitReport, output: Output, sig
 
 function reasonOf(signal: AbortSignal): string {
   return signal.reason instanceof Error ? signal.reason.message : "The execution was cancelled.";
-}
-
-const gpuOutOfMemory =
-  /CUDA out of memory|OutOfMemoryError.*(CUDA|HIP|GPU)|(CUDA|HIP) error:? out of memory|cudaErrorMemoryAllocation|hipErrorOutOfMemory|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED: Out of memory/i;
-
-function exitMessage(plugin: LoadedPlugin, report: ExitReport, stderrTail: string): string {
-  const { requirements } = plugin.manifest;
-  const how = report.signal === undefined ? `ended with exit code ${report.code}` : `was ended by ${report.signal}`;
-  if (gpuOutOfMemory.test(stderrTail)) {
-    return `${how}; its stderr says that the GPU ran out of memory: raise resources.min_gpu_vram_mb (now ${requirements.vramMb}) in its manifest, or give it less to do.`;
-  }
-  if (report.signal === "SIGKILL" || report.code === 137) {
-    return `${how}; sluice did not do that, so it was probably the kernel for lack of memory: raise resources.min_system_ram_mb (now ${requirements.ramMb}) in its manifest, or give it less to do.`;
-  }
-  const last =
-    stderrTail
-      .trimEnd()
-      .split(/[\r\n]+/)
-      .at(-1)
-      ?.trim() ?? "";
-  if (last === "") return `${how} and wrote nothing to stderr.`;
-  return `${how}; the last line on its stderr: ${last.length > 300 ? `${last.slice(0, 299)}…` : last}`;
 }

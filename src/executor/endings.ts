@@ -18,9 +18,29 @@ export function draining(): Failure {
   return new Failure("DRAINING", "The server is shutting down and takes no new executions: try again in a moment.");
 }
 
-export function workerModeUnsupported(plugin: string): Failure {
-  const message = `Plugin "${plugin}" is of mode "worker"; this version runs plugins in mode "command": change its manifest, or use a version that keeps workers.`;
-  return new Failure("WORKER_MODE_UNSUPPORTED", message, { plugin });
+/** Its worker failed to start in the same way so often that it is not tried for a while. */
+export function workerBroken(plugin: string, lastError: string, waitMs: number): Failure {
+  const wait = Math.ceil(waitMs / 1000);
+  const message = `The worker of plugin "${plugin}" failed several times in the same way, so it is not tried again for ${wait} s: ${lastError.replace(/\.?$/, ".")} Repair the plugin and load it (LoadPlugin), which tries at once.`;
+  return new Failure("WORKER_BROKEN", message, { plugin, retry_after_ms: String(Math.ceil(waitMs)) });
+}
+
+/** Its time was over while its worker was being loaded, and then that failed. */
+export function tooLate(plugin: string): Outcome {
+  return timedOut(plugin, { reasons: [{ code: "POLICY", message: "its worker could not be loaded meanwhile" }] });
+}
+
+/** @param what is to be done with the worker: "unloaded", "released". */
+export function pluginBusy(plugin: string, what: string, executions: number, isLoading: boolean): Failure {
+  const why =
+    executions > 0 ? `${executions} executions run on it` : isLoading ? "it is being loaded" : "executions wait for it";
+  const message = `The worker of plugin "${plugin}" cannot be ${what} now: ${why}. Wait until that is over, or cancel them (CancelExecution).`;
+  return new Failure("PLUGIN_BUSY", message, { plugin, executions: String(executions) });
+}
+
+export function releaseUnsupported(plugin: string): Failure {
+  const message = `The worker of plugin "${plugin}" cannot give memory back and live: unload it instead (UnloadPlugin).`;
+  return new Failure("RELEASE_UNSUPPORTED", message, { plugin });
 }
 
 /** Why an execution waits for its turn. */
@@ -47,6 +67,9 @@ export function endingOf(error: unknown, signal: AbortSignal): Ending {
   if (error instanceof Cancelled) return { outcome: failed("CANCELLED", error.message) };
   if (error instanceof Failure && error.reason === "TICKET_CANCELLED") {
     return { outcome: failed("CANCELLED", error.message) };
+  }
+  if (error instanceof Failure && error.reason === "WORKER_BROKEN") {
+    return { outcome: failed("WORKER_BROKEN", error.message), error };
   }
   if (error instanceof Failure) {
     return { outcome: failed(error === signal.reason ? "CANCELLED" : "NOT_ADMITTED", error.message), error };

@@ -96,7 +96,14 @@ export class Execution {
     this.#tell({ kind: "queued", place });
   }
 
+  /** Its worker did not come about, and it waits again. */
+  waitsAgain(): void {
+    this.#admitted = undefined;
+    this.#pid = 0;
+  }
+
   admitted(lease: LeaseView, env: Readonly<Record<string, string>>): void {
+    if (this.#ending !== undefined || this.#admitted?.lease.id === lease.id) return;
     this.#admitted = { lease, env };
     this.#leaseId = lease.id;
     this.#tell({ kind: "admitted", lease, env });

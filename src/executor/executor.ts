@@ -3,17 +3,22 @@ import { Failure, invalidArgument } from "../engine/failure.ts";
 import type { Millis } from "../engine/sample.ts";
 import type { Admission } from "./admission.ts";
 import { copyArguments } from "./arguments.ts";
-import { Attempts } from "./attempts.ts";
-import { Cancelled, clientGone, draining, endingOf, workerModeUnsupported } from "./endings.ts";
+import type { BreakerView } from "./breaker.ts";
+import { runAsCommand } from "./command-attempt.ts";
+import type { Deadline } from "./deadline.ts";
+import { Cancelled, clientGone, draining, endingOf } from "./endings.ts";
 import type { ExecutionEvent } from "./event-feed.ts";
 import { type Ending, Execution, type ExecutionView } from "./execution.ts";
 import { History } from "./history.ts";
 import { canonicalJson, type JsonObject } from "./json.ts";
-import type { PluginMode } from "./manifest.ts";
+import { type LearnedMemory, MemoryProfiles, type MemoryView, profileKey } from "./memory-profile.ts";
 import type { Outcome } from "./outcome.ts";
 import type { LoadedPlugin, PluginEntry, Registry } from "./registry.ts";
+import type { Residents } from "./residents.ts";
 import type { Job, Runner } from "./runner.ts";
 import { Slots } from "./slots.ts";
+import { Turns } from "./turns.ts";
+import type { WorkerView } from "./worker-view.ts";
 
 /** What to run. Validated at the boundary, but for the arguments. */
 export interface ExecutionRequest {
@@ -32,8 +37,12 @@ export interface ExecutionRequest {
 export interface ExecutorOptions {
   readonly registry: Registry;
   readonly admission: Admission;
-  /** One for each mode that this server can run. */
-  readonly runners: Partial<Record<PluginMode, Runner>>;
+  /** Runs plugins in command mode. */
+  readonly commands: Runner;
+  /** Keeps the workers of plugins in worker mode. */
+  readonly residents: Residents;
+  readonly profiles?: MemoryProfiles;
+  readonly learnedMemory?: LearnedMemory;
   /** Milliseconds since 1970, for people. */
   readonly now?: () => Millis;
   readonly newId?: () => string;
@@ -45,12 +54,25 @@ export interface ExecutorOptions {
   readonly onError?: (error: unknown) => void;
 }
 
+/** What there is to tell of a plugin besides its manifest; what is not there, or not known, is absent. */
+export interface PluginDetails {
+  readonly worker?: WorkerView;
+  readonly breaker?: BreakerView;
+  readonly memory?: MemoryView;
+}
+
+function disabled(plugin: string): Failure {
+  return new Failure("PLUGIN_DISABLED", `Plugin "${plugin}" is disabled: enable it first (EnablePlugin).`, { plugin });
+}
+
 /** Runs plugins on leases: takes turns, asks for admission, runs, and gives back what it got, whatever happens. */
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #history = new History();
   readonly #slots: Slots;
-  readonly #attempts: Attempts;
+  readonly #turns: Turns;
+  readonly #profiles: MemoryProfiles;
+  readonly #learnedMemory: LearnedMemory;
   readonly #maxExecutions: number;
   #closing: Promise<void> | undefined;
 
@@ -58,8 +80,9 @@ export class Executor {
     this.#options = options;
     this.#maxExecutions = options.maxExecutions ?? 10_000;
     this.#slots = new Slots((name) => options.registry.find(name)?.maxConcurrency ?? 1);
-    const onError = (error: unknown) => options.onError?.(error);
-    this.#attempts = new Attempts(options.admission, this.#slots, options.defaultTimeoutMs, onError);
+    this.#turns = new Turns(this.#slots, options.defaultTimeoutMs);
+    this.#profiles = options.profiles ?? new MemoryProfiles();
+    this.#learnedMemory = options.learnedMemory ?? "max";
   }
 
   /**
@@ -79,14 +102,9 @@ export class Executor {
     }
     if (this.#closing !== undefined) throw draining();
     const plugin = this.#options.registry.get(request.plugin);
-    if (!plugin.enabled) {
-      const message = `Plugin "${request.plugin}" is disabled: enable it first (EnablePlugin).`;
-      throw new Failure("PLUGIN_DISABLED", message, { plugin: request.plugin });
-    }
-    const runner = this.#options.runners[plugin.manifest.mode];
-    if (runner === undefined) throw workerModeUnsupported(request.plugin);
+    if (!plugin.enabled) throw disabled(request.plugin);
     plugin.check(args);
-    const job = runner.prepare(plugin, args);
+    const job = plugin.manifest.mode === "command" ? this.#options.commands.prepare(plugin, args) : undefined;
     if (this.#history.unfinishedCount >= this.#maxExecutions) {
       const message = `${this.#maxExecutions} executions run or wait already: try again later.`;
       throw new Failure("TOO_MANY_EXECUTIONS", message, { max_executions: String(this.#maxExecutions) });
@@ -95,7 +113,11 @@ export class Executor {
     const id = this.#options.newId?.() ?? randomUUID();
     const execution = new Execution({ id, plugin: request.plugin, tenant, requestId }, this.#options.now ?? Date.now);
     this.#history.add(execution, fingerprint);
-    void this.#drive(execution, plugin, job, request);
+    void this.#drive(execution, request, (wait) =>
+      job === undefined
+        ? this.#options.residents.run({ execution, plugin, args, request, wait })
+        : this.#runCommand(execution, plugin, job, request, wait),
+    );
     return execution;
   }
 
@@ -159,10 +181,49 @@ export class Executor {
     return this.#history.unfinishedOf(plugin);
   }
 
-  /** The plugin, if it is one whose worker can be loaded, unloaded and released. Throws a Failure otherwise. */
-  worker(name: string): PluginEntry {
+  /**
+   * Loads the worker of a plugin and answers the plugin when it is ready; an outcome when it could not be loaded.
+   * Throws NOT_A_WORKER, PLUGIN_DISABLED, DRAINING.
+   */
+  async load(name: string, signal: AbortSignal): Promise<PluginEntry | Outcome> {
+    const plugin = this.#worker(name);
+    if (this.#closing !== undefined) throw draining();
+    if (!plugin.enabled) throw disabled(name);
+    const failure = await this.#options.residents.load(plugin, this.#options.defaultTimeoutMs ?? 0, signal);
+    return failure ?? this.#options.registry.get(name);
+  }
+
+  /** Ends the worker of a plugin. Throws NOT_A_WORKER, PLUGIN_BUSY. */
+  async unload(name: string): Promise<PluginEntry> {
+    this.#worker(name);
+    await this.#options.residents.unload(name);
+    return this.#options.registry.get(name);
+  }
+
+  /** Has the worker of a plugin give its memory back. Throws NOT_A_WORKER, PLUGIN_BUSY, RELEASE_UNSUPPORTED. */
+  async release(name: string): Promise<PluginEntry> {
+    this.#worker(name);
+    await this.#options.residents.release(name);
+    return this.#options.registry.get(name);
+  }
+
+  /** What there is to tell of a plugin besides its manifest. */
+  detailsOf({ manifest }: PluginEntry): PluginDetails {
+    const { residents, admission } = this.#options;
+    const key = profileKey(manifest);
+    const memory = this.#profiles.viewOf(key, manifest.requirements, this.#learnedMemory, admission.ceiling());
+    const worker = residents.view(manifest.name);
+    const breaker = manifest.mode === "worker" ? residents.breaker(manifest.name) : undefined;
+    return {
+      ...(worker === undefined ? {} : { worker }),
+      ...(breaker === undefined ? {} : { breaker }),
+      ...(memory === undefined ? {} : { memory }),
+    };
+  }
+
+  #worker(name: string): PluginEntry {
     const plugin = this.#options.registry.get(name);
-    if (plugin.manifest.mode === "worker") throw workerModeUnsupported(name);
+    if (plugin.manifest.mode === "worker") return plugin;
     const message = `Plugin "${name}" runs in command mode: it starts for each execution and has no worker to load, unload or release.`;
     throw new Failure("NOT_A_WORKER", message, { plugin: name });
   }
@@ -191,6 +252,7 @@ export class Executor {
     }, graceMs);
     await Promise.all(unfinished.map((e) => e.done));
     clearTimeout(timer);
+    await this.#options.residents.shutdown();
   }
 
   #get(id: string): Execution {
@@ -201,10 +263,21 @@ export class Executor {
     throw new Failure("EXECUTION_NOT_FOUND", message, { execution_id: shown });
   }
 
-  async #drive(execution: Execution, plugin: LoadedPlugin, job: Job, request: ExecutionRequest): Promise<void> {
+  #runCommand(execution: Execution, plugin: LoadedPlugin, job: Job, request: ExecutionRequest, wait: Deadline) {
+    const { admission, onError } = this.#options;
+    const site = {
+      admission,
+      profiles: this.#profiles,
+      learnedMemory: this.#learnedMemory,
+      onError: (error: unknown) => onError?.(error),
+    };
+    return runAsCommand(site, { execution, plugin, job, request, leftMs: () => this.#turns.leftMs(request, wait) });
+  }
+
+  async #drive(execution: Execution, request: ExecutionRequest, begin: (wait: Deadline) => Promise<Outcome>): Promise<void> {
     let ending: Ending;
     try {
-      ending = { outcome: await this.#attempts.run(execution, plugin, job, request) };
+      ending = { outcome: await this.#turns.take(execution, request, begin) };
     } catch (error) {
       ending = endingOf(error, execution.signal);
       if (!(error instanceof Failure) && !(error instanceof Cancelled)) this.#options.onError?.(error);

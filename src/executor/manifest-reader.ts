@@ -74,6 +74,21 @@ export class ManifestReader {
     return value + 0;
   }
 
+  /**
+   * A number of seconds, in whole ms; undefined when absent. Less than a millisecond counts as one: rounded to 0 it would mean
+   * something else in some fields.
+   */
+  seconds(field: string, { maxMs, zero }: { maxMs: number; zero: boolean }): number | undefined {
+    const value = this.optional(field);
+    if (value === undefined) return undefined;
+    if (typeof value !== "number" || !(value > 0 || (zero && value === 0)) || value * 1000 > maxMs) {
+      const limits = zero ? `from 0 to ${maxMs / 1000}` : `more than 0 and at most ${maxMs / 1000}`;
+      this.problem(field, `must be a number of seconds, ${limits}`);
+      return undefined;
+    }
+    return value === 0 ? 0 : Math.max(1, Math.round(value * 1000));
+  }
+
   flag(field: string): boolean {
     const value = this.optional(field);
     if (value !== undefined && typeof value !== "boolean") this.problem(field, "must be true or false");

@@ -3,12 +3,13 @@ import type { Requirements } from "../engine/types.ts";
 import { type ArgumentCheck, compileSchema, hasPlaceholder } from "./arguments.ts";
 import { isJsonObject, type JsonObject } from "./json.ts";
 import { type ManifestProblem, ManifestReader } from "./manifest-reader.ts";
+import { type WorkerFields, workerFieldNames, workerFieldsOf } from "./worker-fields.ts";
 
 /** `command`: one process for each execution. `worker`: one that stays. */
 export type PluginMode = "command" | "worker";
 
 /** A program that can be run. Validated: every limit of proto/sluice/v1/executor.proto holds. Sizes are MiB. */
-export interface PluginManifest {
+export interface PluginManifest extends WorkerFields {
   readonly name: string;
   readonly version: string;
   readonly description: string;
@@ -65,6 +66,7 @@ export function validateManifest(value: unknown): ManifestResult {
     "max_concurrency",
     "arguments_schema",
     "env",
+    ...workerFieldNames,
   ]);
   const name = root.text("name", 128, { required: true });
   if (name !== "" && !nameForm.test(name)) {
@@ -83,6 +85,7 @@ export function validateManifest(value: unknown): ManifestResult {
     maxConcurrency: root.wholeNumber("max_concurrency", 1, 1024, 1),
     ...(compiled.schema === undefined ? {} : { argumentsSchema: compiled.schema }),
     env: environmentOf(root),
+    ...workerFieldsOf(root, mode === "worker" ? "worker" : mode === undefined || mode === "command" ? "command" : "unclear"),
   };
   return root.problems.length === 0 && compiled.check !== undefined
     ? { ok: true, manifest, check: compiled.check }

@@ -1,7 +1,19 @@
 import type { Refusal } from "../engine/types.ts";
 import type { JsonValue } from "./json.ts";
 
-export type ExecutionFailureCode = "NOT_ADMITTED" | "TIMED_OUT" | "SPAWN" | "EXIT" | "BAD_RESULT" | "CANCELLED" | "LEASE_LOST";
+export type ExecutionFailureCode =
+  | "NOT_ADMITTED"
+  | "TIMED_OUT"
+  | "SPAWN"
+  | "EXIT"
+  | "BAD_RESULT"
+  | "CANCELLED"
+  | "LEASE_LOST"
+  | "OUT_OF_MEMORY"
+  | "PLUGIN_ERROR"
+  | "WORKER_LOST"
+  | "LOAD_FAILED"
+  | "WORKER_BROKEN";
 
 /** Why an execution failed. `message` is one plain sentence for people: what happened and what to do next. */
 export interface ExecutionFailure {
@@ -13,6 +25,8 @@ export interface ExecutionFailure {
   readonly refusal?: Refusal;
   /** At most 4 KiB. */
   readonly stderrTail?: string;
+  /** How often it was run; absent when it never ran. */
+  readonly attempts?: number;
 }
 
 /** What an execution ends with. */

@@ -5,6 +5,7 @@ import type { LeaseView } from "../engine/types.ts";
 import type { Admission, AdmissionRequest, Admitted, QueuePlace } from "../executor/admission.ts";
 import type { Gate, WaitEnd } from "./gate.ts";
 import { leaseEnv } from "./lease-env.ts";
+import type { LeaseMemory } from "./lease-memory.ts";
 import type { Mailbox } from "./mailbox.ts";
 
 /** Places are told at most this often. */
@@ -15,10 +16,11 @@ export interface AdmissionOptions {
   readonly gate: Gate;
   address(): string;
   processKey(pid: number): ProcessKey | undefined;
+  readonly memory: LeaseMemory;
 }
 
 /** The executor's way to the gate: inside the same process, so its leases need no renewal and end when it says so. */
-export function executorAdmission({ gate, address, processKey }: AdmissionOptions): Admission {
+export function executorAdmission({ gate, address, processKey, memory }: AdmissionOptions): Admission {
   const granted = (lease: LeaseView): Admitted => ({ kind: "granted", lease, env: leaseEnv(lease, address()) });
   return {
     async admit(request, signal, onQueued) {
@@ -53,6 +55,27 @@ export function executorAdmission({ gate, address, processKey }: AdmissionOption
     release(leaseId, token) {
       gate.step({ type: "release", leaseId, token });
     },
+    keep(leaseId, token, { pinned, ready, reloadMs, minResidenceMs }) {
+      const keeping = { holder: "worker" as const, pinned, ready, reloadMs };
+      gate.act({
+        type: "keep",
+        leaseId,
+        token,
+        keeping: minResidenceMs === undefined ? keeping : { ...keeping, minResidenceMs },
+      });
+    },
+    onLease: (leaseId, on) => gate.onLease(leaseId, on),
+    giveBack(leaseId, token) {
+      gate.act({ type: "give-back", leaseId, token });
+    },
+    refill(leaseId, token, policy) {
+      const { reply } = gate.step({ type: "refill", leaseId, token, policy });
+      if (reply.type === "failure") throw reply.failure;
+      return reply.type === "refused" ? reply.refusal : undefined;
+    },
+    lease: (leaseId) => gate.lease(leaseId),
+    watchMemory: (leaseId, onGrowth) => memory.watch(leaseId, onGrowth),
+    ceiling: () => gate.ceiling(),
   };
 }
 
@@ -69,6 +92,7 @@ function submitOf(gate: Gate, request: AdmissionRequest) {
       requirements: request.requirements,
       tenant: request.tenant,
       priority: request.priority,
+      ...(request.importance === 0 ? {} : { importance: request.importance }),
       labels: {},
     },
     requestId: "",

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
+import { largestShare } from "../engine/capacity.ts";
 import type { Effect, EngineEvent, Outcome, Submit } from "../engine/events.ts";
 import { type Explanation, explain } from "../engine/explain.ts";
 import { Failure } from "../engine/failure.ts";
-import type { Millis, ProcessKey } from "../engine/sample.ts";
+import type { Mib, Millis, ProcessKey } from "../engine/sample.ts";
 import { type Discipline, disciplines } from "../engine/settings.ts";
 import type { EngineState } from "../engine/state.ts";
 import { nextWake, step } from "../engine/step.ts";
@@ -26,6 +27,7 @@ import {
   tenantViews,
   ticketView,
 } from "../engine/views.ts";
+import type { LeaseListener } from "../executor/admission.ts";
 import type { Clock } from "./clock.ts";
 import { Mailbox } from "./mailbox.ts";
 
@@ -65,6 +67,11 @@ export class Gate {
   readonly #waiters = new Map<TicketId, Set<Mailbox<WaitEnd>>>();
   readonly #leaseWatchers = new Map<LeaseId, Set<Mailbox<LeaseEnd | Failure>>>();
   readonly #stateWatchers = new Set<Mailbox<Failure>>();
+  readonly #listeners = new Map<LeaseId, LeaseListener>();
+  /** How many listen for the holder of a lease, so that it can be asked to give it back. */
+  readonly #holders = new Map<LeaseId, number>();
+  /** Leases whose holders were asked, and have not given them back. */
+  readonly #asked = new Set<LeaseId>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -124,6 +131,32 @@ export class Gate {
     removeFrom(this.#leaseWatchers, id, mailbox);
   }
 
+  /** Who ends the work of a lease when it is to be taken back; forgotten with the lease. Called within a step: must not wait. */
+  onLease(id: LeaseId, listener: LeaseListener): void {
+    this.#listeners.set(id, listener);
+  }
+
+  /** Somebody listens for the holder of a lease. False for one of this server's own workers, which have `onLease`. */
+  holderCame(leaseId: LeaseId, token: number): boolean {
+    if (this.#listeners.has(leaseId)) return false;
+    const listening = (this.#holders.get(leaseId) ?? 0) + 1;
+    this.#holders.set(leaseId, listening);
+    if (listening === 1) {
+      this.step({ type: "keep", leaseId, token, keeping: { holder: "watcher", pinned: false, ready: true } });
+    }
+    return true;
+  }
+
+  holderLeft(leaseId: LeaseId, token: number): void {
+    const listening = (this.#holders.get(leaseId) ?? 1) - 1;
+    if (listening > 0) {
+      this.#holders.set(leaseId, listening);
+      return;
+    }
+    this.#holders.delete(leaseId);
+    this.step({ type: "keep", leaseId, token, keeping: undefined });
+  }
+
   watchState(): Mailbox<Failure> {
     const mailbox = new Mailbox<Failure>();
     this.#stateWatchers.add(mailbox);
@@ -173,6 +206,11 @@ export class Gate {
 
   explain(workload: Workload, policy: string): Explanation {
     return explain(this.#state, workload, policy, this.#clock.now());
+  }
+
+  /** The most that one GPU, and the host, could give if nothing else ran; absent where the size is not known. */
+  ceiling(): { readonly vramMb?: Mib; readonly ramMb?: Mib } {
+    return largestShare(this.#state);
   }
 
   get policy(): string {
@@ -232,11 +270,24 @@ export class Gate {
         this.#world.decision(effect, now, event);
         break;
       case "renewed":
-        for (const mailbox of this.#leaseWatchers.get(effect.leaseId) ?? []) mailbox.poke();
+        this.#pokeLease(effect.leaseId);
         break;
       case "lease-ended":
         this.#world.decision(effect, now, event);
+        this.#listeners.get(effect.lease.id)?.ended();
+        this.#listeners.delete(effect.lease.id);
+        this.#asked.delete(effect.lease.id);
         for (const mailbox of this.#leaseWatchers.get(effect.lease.id) ?? []) mailbox.close(effect.why);
+        break;
+      case "evict":
+        for (const { id } of effect.leases) {
+          this.#asked.add(id);
+          this.#listeners.get(id)?.evict();
+          this.#pokeLease(id);
+        }
+        break;
+      case "evicted":
+        this.#world.decision(effect, now, event);
         break;
       case "watch-processes":
         this.#world.watchProcesses(effect.processes);
@@ -247,8 +298,17 @@ export class Gate {
       case "changed":
         for (const mailboxes of this.#waiters.values()) for (const mailbox of mailboxes) mailbox.poke();
         for (const mailbox of this.#stateWatchers) mailbox.poke();
+        for (const id of this.#asked) {
+          if (this.#state.leases.get(id)?.eviction !== undefined) continue;
+          this.#asked.delete(id);
+          this.#pokeLease(id);
+        }
         break;
     }
+  }
+
+  #pokeLease(id: LeaseId): void {
+    for (const mailbox of this.#leaseWatchers.get(id) ?? []) mailbox.poke();
   }
 
   #close(id: TicketId, end: WaitEnd): void {

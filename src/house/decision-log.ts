@@ -86,6 +86,25 @@ export function decisionLog(log: Log, metrics: Metrics, discipline: () => Discip
           "lease ended",
         );
         break;
+      case "evicted":
+        log.info(
+          {
+            decision: "evict",
+            at,
+            ticket: effect.ticketId,
+            why: effect.reason,
+            tookMs: Math.round(effect.tookMs),
+            victims: effect.victims.map((v) => ({
+              lease: v.leaseId,
+              name: v.name,
+              end: v.why,
+              costMs: Math.round(v.costMs),
+              memory: v.pools.map((p) => ({ on: p.gpuUuid ?? "host", expectedMb: p.expectedMb, measuredMb: p.measuredMb })),
+            })),
+          },
+          "evicted",
+        );
+        break;
       default:
         break;
     }

@@ -25,6 +25,8 @@ export function engineSettings(config: ServeConfig, startedAt: Millis): EngineSe
     defaultTtlMs: config.leaseTtlMs,
     graceMs: config.graceTimeMs,
     claimTimeoutMs: config.claimTimeoutMs,
+    minResidenceMs: config.minResidenceMs,
+    evictionGraceMs: config.evictionGraceMs,
     firstToken: Math.floor(startedAt) * 1_000,
   };
 }

@@ -52,14 +52,34 @@ export class CgroupReader {
   }
 
   async read(): Promise<CgroupMemory> {
+    const memberships = await this.memberships();
+    const results = await Promise.all(([1, 2] as const).map((version) => this.readHierarchy(version, memberships)));
+    return tightest(results);
+  }
+
+  /**
+   * How many processes of this one's cgroup the kernel has ended for lack of memory (`oom_kill` of memory.events, or of
+   * memory.oom_control in v1); undefined where it does not say. Never rejects.
+   */
+  async oomKills(): Promise<number | undefined> {
+    const memberships = await this.memberships();
+    for (const [version, file] of [[2, "memory.events"] as const, [1, "memory.oom_control"] as const]) {
+      const path = memberships.find((m) => m.version === version)?.path ?? "/";
+      for (const dir of directoriesUpwards(chooseMount(version, path, this.mounts ?? []), path)) {
+        const kills = parseStatField(await this.text(posix.join(dir, file)), "oom_kill");
+        if (kills !== undefined) return kills;
+      }
+    }
+    return undefined;
+  }
+
+  private async memberships(): Promise<readonly CgroupMembership[]> {
     if (!this.mounts) {
       const mountinfo = await this.text("/proc/self/mountinfo");
       if (mountinfo !== undefined) this.mounts = parseCgroupMounts(mountinfo);
     }
     // Read each time: a service manager may move a running process.
-    const memberships = parseCgroupMemberships((await this.text("/proc/self/cgroup")) ?? "");
-    const results = await Promise.all(([1, 2] as const).map((version) => this.readHierarchy(version, memberships)));
-    return tightest(results);
+    return parseCgroupMemberships((await this.text("/proc/self/cgroup")) ?? "");
   }
 
   /** A memory controller lives in one hierarchy only; in the other one the files are missing, and so is a limit. */

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
 import { BadRequestSchema, ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { ExecutorService } from "#gen/sluice/v1/executor_pb.js";
+import { ExecutorService, PluginMode } from "#gen/sluice/v1/executor_pb.js";
 import { MonitorService } from "#gen/sluice/v1/monitor_pb.js";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { Hold } from "#gen/sluice/v1/types_pb.js";
@@ -120,6 +120,16 @@ const executions: readonly Wrong[] = [
   ]),
 ];
 
+const ofWorkers: readonly Wrong[] = [
+  ["too high an importance", { importance: 1_001 }, "importance"],
+  ["too low an importance", { importance: -1_001 }, "importance"],
+  ...durations("idle_ttl", 366 * day + 1).map(([t, v, f]): Wrong => [t, { idleTtl: v }, f]),
+  ...durations("min_residence", day + 1).map(([t, v, f]): Wrong => [t, { minResidence: v }, f]),
+  ...durations("load_stall", day + 1, seconds(0)).map(([t, v, f]): Wrong => [t, { loadStall: v }, f]),
+  ["a pin, but no worker", { mode: PluginMode.COMMAND, pin: true }, "pin"],
+  ["time to be idle, but no worker", { mode: PluginMode.COMMAND, idleTtl: seconds(1) }, "idle_ttl"],
+];
+
 const manifests: readonly Wrong[] = [
   ["no manifest", undefined, "manifest"],
   ["no name", { command: ["true"], resources: {} }, "manifest.name"],
@@ -137,6 +147,10 @@ const manifests: readonly Wrong[] = [
     { name: "x", command: ["true"], resources: { minGpuVramMb: 5 } },
     "manifest.resources.min_gpu_vram_mb",
   ],
+  ...ofWorkers.map(([title, change, field]): Wrong => {
+    const worker = { name: "x", command: ["true"], resources: {}, mode: PluginMode.WORKER };
+    return [title, { ...worker, ...(change as object) }, `manifest.${field}`];
+  }),
 ];
 
 const hold: Wrong = ["a hold that is not known", { workload: { resources: works }, hold: 99 as Hold }, "hold"];

@@ -21,9 +21,13 @@ import type { MachineSample } from "../../src/engine/sample.ts";
 import { defaultSettings, type EngineSettings } from "../../src/engine/settings.ts";
 import { createState } from "../../src/engine/state.ts";
 import { Executor } from "../../src/executor/executor.ts";
+import { LoadTurns } from "../../src/executor/load-turns.ts";
+import { MemoryProfiles } from "../../src/executor/memory-profile.ts";
 import { Registry } from "../../src/executor/registry.ts";
+import { Residents } from "../../src/executor/residents.ts";
 import { executorAdmission } from "../../src/gate/admission.ts";
 import { Gate } from "../../src/gate/gate.ts";
+import { LeaseMemory } from "../../src/gate/lease-memory.ts";
 import { decisionLog } from "../../src/house/decision-log.ts";
 import { createLog } from "../../src/observe/log.ts";
 import { createMetrics } from "../../src/observe/metrics.ts";
@@ -52,11 +56,27 @@ export function openServices(settings: Partial<EngineSettings> = {}) {
   let latest = sampleAt(clock.now());
   gate.step({ type: "sample", sample: latest });
   const registry = new Registry([]);
+  const memory = new LeaseMemory((id) => gate.lease(id));
+  const admission = executorAdmission({ gate, address: () => "127.0.0.1:1", processKey: () => undefined, memory });
   const executor = new Executor({
     registry,
-    admission: executorAdmission({ gate, address: () => "127.0.0.1:1", processKey: () => undefined }),
+    admission,
     // Runs nothing: what these tests are about is over before a process would start.
-    runners: { command: { prepare: () => ({ run: async () => ({ ok: true, result: "ran" }) }) } },
+    commands: { prepare: () => ({ run: async () => ({ ok: true, result: "ran" }) }) },
+    residents: new Residents({
+      admission,
+      profiles: new MemoryProfiles(),
+      learnedMemory: "max",
+      turns: new LoadTurns(),
+      register: undefined,
+      serverEnv: {},
+      killGraceMs: 100,
+      loadStallMs: 1_000,
+      idleTtlMs: 0,
+      oomKills: async () => undefined,
+      now: clock.now,
+      onError: () => {},
+    }),
   });
   const monitors = {
     async use(name: string) {

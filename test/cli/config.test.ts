@@ -54,7 +54,7 @@ describe("sluice config", () => {
   });
 
   it("tells every problem on a line of its own, and exits with 2", async () => {
-    const { code, out, err } = await sluice(["config", "--timeout", "x", "--state", "/tmp"]);
+    const { code, out, err } = await sluice(["config", "--timeout", "x", "--learned-memory", "min"]);
     expect({ code, out }).toEqual({ code: 2, out: "" });
     expect(err.trim().split("\n")).toHaveLength(2);
     expect(err).toMatch(/^sluice: --timeout/);

@@ -1,7 +1,8 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { PluginMode, ResidentState } from "#gen/sluice/v1/executor_pb.js";
+import { BreakerState, PluginMode, ResidentState } from "#gen/sluice/v1/executor_pb.js";
 import { Attribution, GpuHealth } from "#gen/sluice/v1/monitor_pb.js";
 import { EstimateBasis, LeaseEnd, LeaseState, ReasonCode } from "#gen/sluice/v1/types_pb.js";
+import { Failure } from "../../src/engine/failure.ts";
 import type { FakeServices } from "./fake-server.ts";
 import { now } from "./run-in-process.ts";
 
@@ -184,16 +185,78 @@ const plugins = [
     enabled: true,
     source: "/plugins/whisper.json",
     executions: 1,
+    memory: {
+      learnedVramMb: 5210,
+      learnedRamMb: 900,
+      runs: 12,
+      asksFor: { requiresGpu: true, gpuCount: 1, minGpuVramMb: 5210, minSystemRamMb: 8192 },
+    },
   },
   {
     manifest: {
       name: "chat",
       resources: { requiresGpu: true, minGpuVramMb: 9000, gpuCount: 2, exclusiveGpu: true },
       mode: PluginMode.WORKER,
+      pin: true,
+      importance: 10,
+      idleTtl: durationFromMs(0),
     },
     enabled: false,
     source: "registered",
+    executions: 3,
     resident: ResidentState.IN_USE,
+    worker: {
+      state: ResidentState.IN_USE,
+      pid: 4242,
+      leaseId: "lease-1",
+      executions: 2,
+      loadedAt: ago(3_725_000),
+      loadTime: durationFromMs(41_500),
+      residentVramMb: 17_400,
+      residentRamMb: 2_100,
+    },
+    breaker: { state: BreakerState.CLOSED },
+    memory: { learnedVramMb: 8700, runs: 1, atLeastRamMb: 6000, asksFor: { requiresGpu: true, gpuCount: 2 } },
+  },
+  {
+    manifest: { name: "embed", resources: { requiresGpu: true }, mode: PluginMode.WORKER },
+    enabled: true,
+    source: "/plugins/embed.json",
+    resident: ResidentState.IDLE,
+    worker: {
+      state: ResidentState.IDLE,
+      pid: 4343,
+      leaseId: "lease-2",
+      loadedAt: ago(192_000),
+      idleSince: ago(12_400),
+      unloadAt: ahead(287_600),
+    },
+    memory: { atLeastVramMb: 6000, asksFor: { requiresGpu: true, minGpuVramMb: 6000 } },
+  },
+  // One whose error tries to play with the terminal.
+  {
+    manifest: { name: "segment", resources: { minSystemRamMb: 500 }, mode: PluginMode.WORKER },
+    enabled: true,
+    source: "/plugins/segment.json",
+    resident: ResidentState.DEAD,
+    worker: { state: ResidentState.DEAD },
+    breaker: {
+      state: BreakerState.OPEN,
+      failures: 3,
+      nextAttemptAt: ahead(125_000),
+      lastError: "Its program ended with exit code 1: no such file \u001b[31m\nweights.bin",
+    },
+  },
+  {
+    manifest: { name: "translate", resources: {}, mode: PluginMode.WORKER },
+    enabled: true,
+    source: "/plugins/translate.json",
+    breaker: {
+      state: BreakerState.BACKING_OFF,
+      failures: 1,
+      nextAttemptAt: ahead(1_500),
+      lastError: "It showed no progress for 60 s.",
+    },
   },
 ];
 
@@ -202,6 +265,10 @@ const monitors = [
   { name: "sys-mon-host" },
   { name: "sys-mon-simulated" },
 ];
+
+function named(name: string) {
+  return { plugin: plugins.find((plugin) => plugin.manifest.name === name) ?? { manifest: { name } } };
+}
 
 /** A server with a little of everything: two GPUs of which one is lost, three leases, two tickets, three tenants. */
 export const fakeMachine: FakeServices = {
@@ -242,7 +309,11 @@ export const fakeMachine: FakeServices = {
         neverFits: vram > 23726,
         position: vram > 23726 ? 0 : 3,
         reasons: [reason],
-        wouldEvict: ["chat"],
+        wouldEvict: ["chat", "embed\u001b[31m"],
+        evictionPlan: [
+          { leaseId: "lease-1", name: "chat", gpus: [{ gpuUuid: a, vramMb: 5210 }], ramMb: 900, costMs: 12_345.6 },
+          { leaseId: "lease-2", name: "embed\u001b[31m", costMs: 0 },
+        ],
         policy: "queue",
         largestNow: { requiresGpu: true, minGpuVramMb: 7526 },
         largestThatFits: { requiresGpu: true, minGpuVramMb: 23726 },
@@ -278,6 +349,17 @@ export const fakeMachine: FakeServices = {
         { file: "/plugins/worse.json", field: "", message: "is not valid JSON" },
       ],
     }),
+    loadPlugin: ({ name }) => {
+      const { plugin } = named(name);
+      if (name !== "segment") return { plugin };
+      const message = 'The worker of "segment" failed 3 times in a row alike; it is tried again in 125 s.';
+      throw new Failure("WORKER_BROKEN", message, { retry_after_ms: "125000" });
+    },
+    releasePlugin: ({ name }) => {
+      if (name === "chat")
+        throw new Failure("PLUGIN_BUSY", 'The worker of "chat" works on 2 executions; try again once it is idle.');
+      return named(name);
+    },
     unloadPlugin: (request) => ({ plugin: { manifest: { name: request.name }, resident: ResidentState.EVICTING } }),
   },
 };

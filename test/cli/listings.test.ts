@@ -1,5 +1,6 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BreakerState, PluginMode, ResidentState } from "#gen/sluice/v1/executor_pb.js";
 import { expectGolden } from "../golden/golden.ts";
 import { fakeMachine } from "./fake-machine.ts";
 import { type FakeServer, startFakeServer } from "./fake-server.ts";
@@ -40,9 +41,44 @@ describe("what listing commands print", () => {
   }
 
   it("no control character of a name reaches the terminal", async () => {
-    for (const argv of [["queue"], ["status"], ["gpus"], ["leases"]]) {
+    for (const argv of [["queue"], ["status"], ["gpus"], ["leases"], ["plugins"], ["explain", "--vram", "12000"]]) {
       const { out } = await sluice([...argv, "--address", server.address]);
       expect(out.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202a-\u202e]/u);
+    }
+  });
+
+  it("status and plugins tell workers of a server that knows no more than their state", async () => {
+    const plugins = [
+      { manifest: { name: "chat", mode: PluginMode.WORKER }, resident: ResidentState.IN_USE },
+      { manifest: { name: "idle", mode: PluginMode.WORKER }, resident: ResidentState.IDLE },
+      { manifest: { name: "off", mode: PluginMode.WORKER } },
+      { manifest: { name: "shell", mode: PluginMode.COMMAND } },
+    ];
+    const old = await startFakeServer({ ...fakeMachine, executor: { listPlugins: () => ({ plugins }) } });
+    try {
+      const { out } = await sluice(["status", "--address", old.address]);
+      expect(out).toMatch(/\nchat +in use +- +- +- +- +-\nidle +idle +- +- +- +- +-\n$/);
+      const listed = (await sluice(["plugins", "--address", old.address])).out;
+      expect(listed).toMatch(/\nshell +- +command +no +0 +- +- +- +-\n$/);
+    } finally {
+      old.close();
+    }
+  });
+
+  const breakers: readonly (readonly [string, object, string])[] = [
+    ["that may be tried again now", { state: BreakerState.OPEN, failures: 3 }, "dead, broken"],
+    ["that is tried", { state: BreakerState.HALF_OPEN, failures: 3 }, "dead, tried once more"],
+    ["that failed once", { state: BreakerState.BACKING_OFF, failures: 1 }, "dead, failed"],
+    ["that works", { state: BreakerState.CLOSED }, "dead"],
+  ];
+  it.each(breakers)("plugins says in a word or two how a worker is %s", async (_how, breaker, says) => {
+    const plugins = [{ manifest: { name: "w", mode: PluginMode.WORKER }, resident: ResidentState.DEAD, breaker }];
+    const one = await startFakeServer({ executor: { listPlugins: () => ({ plugins }) } });
+    try {
+      const { out } = await sluice(["plugins", "--address", one.address]);
+      expect(out.split("\n")[1]).toMatch(new RegExp(`^w +- +worker +no +0 +${says} +- +- +-$`));
+    } finally {
+      one.close();
     }
   });
 
@@ -89,6 +125,57 @@ describe("what commands that change something say", () => {
     );
     expect(await say("policy", "--unset")).toContain("policy      unset");
     expect(await say("monitor", "sys-mon-host")).toContain("sys-mon-host  yes     yes   Well.");
+  });
+
+  it("load, unload and evict say how the worker is then, and evict --soft that its memory has yet to be seen", async () => {
+    const say = async (...argv: string[]) => await sluice([...argv, "--address", server.address]);
+    expect(await say("load", "chat")).toEqual({
+      code: 0,
+      out: "The worker of chat: in use (2), loaded in 41s, 17,400 MiB of GPU memory.\n",
+      err: "",
+    });
+    expect((await say("load", "embed")).out).toBe("The worker of embed: idle 12s.\n");
+    for (const verb of ["unload", "evict"]) {
+      const from = server.calls.length;
+      expect((await say(verb, "embed")).out).toBe("The worker of embed: evicting.\n");
+      expect(server.calls.slice(from)).toMatchObject([{ rpc: "UnloadPlugin", request: { name: "embed" } }]);
+    }
+    const from = server.calls.length;
+    expect((await say("evict", "--soft", "embed")).out).toBe(
+      "The worker of embed: it says that it gave its memory back; what is free is what `sluice gpus` shows.\n",
+    );
+    expect(server.calls.slice(from)).toMatchObject([{ rpc: "ReleasePlugin", request: { name: "embed" } }]);
+  });
+
+  it("a worker that has ended is called stopped, whichever way the server says so", async () => {
+    for (const plugin of [{}, { resident: ResidentState.DEAD, worker: { state: ResidentState.DEAD } }]) {
+      const gone = await startFakeServer({
+        executor: { unloadPlugin: () => ({ plugin }), releasePlugin: () => ({ plugin }) },
+      });
+      try {
+        expect((await sluice(["unload", "x", "--address", gone.address])).out).toBe("The worker of x: stopped.\n");
+        expect((await sluice(["evict", "--soft", "x", "--address", gone.address])).out).toBe(
+          "The worker of x: there is none.\n",
+        );
+      } finally {
+        gone.close();
+      }
+    }
+  });
+
+  it("a worker that is busy or broken is told as such, and exits with 75: later it may work", async () => {
+    const busy = await sluice(["evict", "--soft", "chat", "--address", server.address]);
+    expect(busy).toEqual({
+      code: 75,
+      out: "",
+      err: 'sluice: The worker of "chat" works on 2 executions; try again once it is idle.\n',
+    });
+    const broken = await sluice(["load", "segment", "--address", server.address]);
+    expect(broken).toMatchObject({ code: 75, out: "", err: expect.stringContaining("failed 3 times in a row alike") });
+  });
+
+  it("load, unload and evict need the name of a plugin", async () => {
+    for (const verb of ["load", "unload", "evict"]) expect((await sluice([verb, "--address", server.address])).code).toBe(2);
   });
 
   it("policy takes a name or --unset, not both, and a discipline only with its name", async () => {
@@ -184,6 +271,16 @@ describe("explain", () => {
     const { code, out } = await sluice(["explain", "--vram", "12000", "--gpus", "1", "--address", server.address]);
     expect(code).toBe(75);
     expectGolden("explain-not-now.txt", out);
+  });
+
+  it("names what would have to go, also when a server tells no more than names", async () => {
+    const old = await startFakeServer({ scheduler: { explain: () => ({ wouldEvict: ["chat", "embed"], policy: "queue" }) } });
+    try {
+      const { out } = await sluice(["explain", "--vram", "1", "--address", old.address]);
+      expect(out).toContain("Would have to go first: chat, embed\n");
+    } finally {
+      old.close();
+    }
   });
 
   it("says never for what no empty machine holds", async () => {

@@ -98,11 +98,14 @@ describe("bad values", () => {
     expect(problems({ file: file({ banana: 5 }) })[0]).toContain("`sluice config` lists them all");
   });
 
-  it("durable state is refused in plain words, because there is none yet", () => {
-    expect(problems({ flags: { state: "/var/lib/sluice" } })[0]).toMatch(
-      /^--state: this version keeps leases and the queue in memory only/,
-    );
-    expect(resolveConfig({ flags: { state: ":memory:" } }).config.state).toBe(":memory:");
+  it("state is :memory: or a folder", () => {
+    expect(resolveConfig({}).config.state).toBe(":memory:");
+    for (const good of [":memory:", "/var/lib/sluice", "state", "./a b"]) {
+      expect(resolveConfig({ flags: { state: good } }).config.state).toBe(good);
+    }
+    for (const bad of ["", " ", "a\0b", "a\nb", "x".repeat(4097), 7, null]) {
+      expect(problems({ file: file({ state: bad }) })[0]).toContain("it must be the path of a folder, or :memory:");
+    }
   });
 
   it("a door must be an address", () => {
@@ -132,6 +135,11 @@ describe("bad values", () => {
     ["fairShareHalfLife", ["0", "0.01", "168", "87600"], ["-1", "0.009", "87601", "7d"]],
     ["leaseTtl", ["1", "86400"], ["0", "0.5", "86401"]],
     ["graceTime", ["0", "3600"], ["3601"]],
+    ["idleTtl", ["0", "0.1", "31622400"], ["-1", "0.05", "31622401", "5m"]],
+    ["minResidence", ["0", "2.5", "86400"], ["-1", "86401"]],
+    ["loadStall", ["0.1", "86400"], ["0", "0.05", "86401"]],
+    ["evictionGrace", ["0", "3600"], ["-1", "3601"]],
+    ["learnedMemory", ["max", "replace", "off"], ["", "Max", "yes"]],
     ["margin", ["0", "512", "3%", "2.5%", "90%"], ["-1", "91%", "x", "1.5", "%"]],
     ["ramMargin", ["1024", "10%"], ["ten"]],
   ];
@@ -187,6 +195,35 @@ describe("warnings", () => {
 
   it("measurements that are always too old are pointed out", () => {
     expect(resolveConfig({ flags: { samplePeriod: "1000", maxSampleAge: "1" } }).warnings[0]).toContain("--max-sample-age");
+  });
+});
+
+describe("workers", () => {
+  it("have five minutes of idleness, five seconds to stay, a minute to load on, and learned memory unless it is set", () => {
+    const { idleTtlMs, minResidenceMs, loadStallMs, evictionGraceMs, learnedMemory } = resolveConfig({}).config;
+    expect({ idleTtlMs, minResidenceMs, loadStallMs, evictionGraceMs, learnedMemory }).toEqual({
+      idleTtlMs: 300_000,
+      minResidenceMs: 5_000,
+      loadStallMs: 60_000,
+      evictionGraceMs: 30_000,
+      learnedMemory: "max",
+    });
+  });
+
+  it("are set in every layer", () => {
+    const { config } = resolveConfig({
+      file: file({ idleTtl: 0, learnedMemory: "replace", state: "/var/lib/sluice" }),
+      env: { SLUICE_MIN_RESIDENCE: "0", SLUICE_LOAD_STALL: "2.5" },
+      flags: { evictionGrace: "7", learnedMemory: "off" },
+    });
+    expect(config).toMatchObject({
+      idleTtlMs: 0,
+      minResidenceMs: 0,
+      loadStallMs: 2_500,
+      evictionGraceMs: 7_000,
+      learnedMemory: "off",
+      state: "/var/lib/sluice",
+    });
   });
 });
 
@@ -311,6 +348,10 @@ describe("the printout", () => {
         tenantLimit: ["vision:gpus=2,queued=7", "*:vram=5"],
         fairShareHalfLife: "0.5",
         discipline: "strict-fifo",
+        idleTtl: "0.5",
+        evictionGrace: "0",
+        learnedMemory: "replace",
+        state: "/var/lib/sluice",
       },
     });
     const content = Object.fromEntries(describeConfig(resolved).map(({ name, value }) => [name, value]));

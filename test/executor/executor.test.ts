@@ -77,16 +77,15 @@ it("does not ask for admission before the arguments are right", () => {
   expect(executor.list("")).toEqual([]);
 });
 
-it("refuses a plugin that is unknown, disabled or a worker", () => {
-  const { executor, registry, script, plugin } = house();
+it("refuses a plugin that is unknown or disabled, and to load one that has no worker", async () => {
+  const { executor, registry, script } = house();
   script("p", "0");
-  plugin("w", ["python3", "worker.py"], { mode: "worker" });
   registry.setEnabled("p", false);
   expect(reasonOf(() => executor.start(request("x")))).toBe("PLUGIN_NOT_FOUND");
   expect(reasonOf(() => executor.start(request("p")))).toBe("PLUGIN_DISABLED");
-  expect(reasonOf(() => executor.start(request("w")))).toBe("WORKER_MODE_UNSUPPORTED");
-  expect(reasonOf(() => executor.worker("p"))).toBe("NOT_A_WORKER");
-  expect(reasonOf(() => executor.worker("w"))).toBe("WORKER_MODE_UNSUPPORTED");
+  await expect(executor.load("p", never)).rejects.toMatchObject({ reason: "NOT_A_WORKER" });
+  await expect(executor.unload("p")).rejects.toMatchObject({ reason: "NOT_A_WORKER" });
+  await expect(executor.release("p")).rejects.toMatchObject({ reason: "NOT_A_WORKER" });
 });
 
 it("tells a refusal and a time-out with their reasons, and starts nothing", async () => {
@@ -386,7 +385,7 @@ it("remembers the last 1,000 finished executions and forgets older ones, their r
     return `x${n}`;
   };
   const run = { prepare: () => ({ run: async () => ({ ok: true as const, result: 1 }) }) };
-  const { executor, script } = house({ runners: { command: run }, newId });
+  const { executor, script } = house({ commands: run, newId });
   script("p", "0", { max_concurrency: 1024 });
   for (let i = 0; i < 1_010; i += 1) await executor.start(request("p", { requestId: i === 0 ? "first" : "" })).done;
   await waitFor(() => executor.unfinishedOf("p") === 0, "all are over");
@@ -399,7 +398,7 @@ it("remembers the last 1,000 finished executions and forgets older ones, their r
 
 it("does not keep a thousand large results: the oldest are forgotten first", async () => {
   const run = { prepare: () => ({ run: async () => ({ ok: true as const, result: "x".repeat(1_000_000) }) }) };
-  const { executor, script } = house({ runners: { command: run } });
+  const { executor, script } = house({ commands: run });
   script("p", "0");
   for (let i = 0; i < 100; i += 1) await executor.start(request("p")).done;
   await waitFor(() => executor.unfinishedOf("p") === 0, "all are over");

@@ -1,5 +1,15 @@
+import { Failure } from "../../src/engine/failure.ts";
 import type { LeaseView, Refusal } from "../../src/engine/types.ts";
-import type { Admission, AdmissionRequest, Admitted, QueuePlace } from "../../src/executor/admission.ts";
+import type {
+  Admission,
+  AdmissionRequest,
+  Admitted,
+  LeaseListener,
+  MemoryWatch,
+  QueuePlace,
+  WorkerKeeping,
+} from "../../src/executor/admission.ts";
+import type { MemoryLimit } from "../../src/executor/memory-profile.ts";
 
 interface Waiting {
   readonly request: AdmissionRequest;
@@ -22,6 +32,16 @@ export class FakeAdmission implements Admission {
   readonly log: string[] = [];
   /** Thrown by the next startExecution. */
   startError: Error | undefined;
+  /** What was said of each lease by `keep`, newest last. */
+  readonly kept = new Map<string, WorkerKeeping[]>();
+  /** Answer of the next refills; undefined: yes. */
+  refillRefusal: Refusal | undefined;
+  /** What is measured for every lease from now on. */
+  measured: MemoryLimit = {};
+  readonly #listeners = new Map<string, LeaseListener>();
+  readonly #views = new Map<string, LeaseView>();
+  readonly #unfinished = new Map<string, Set<string>>();
+  readonly #watches = new Set<{ peak: MemoryLimit; readonly onGrowth: () => void }>();
   #leases = 0;
 
   get held(): number {
@@ -73,7 +93,10 @@ export class FakeAdmission implements Admission {
       this.startError = undefined;
       throw error;
     }
+    if (this.released.get(leaseId) !== 0) throw new Failure("LEASE_EXPIRED", `lease ${leaseId} has ended`);
     const id = `e${this.executions.size + 1}`;
+    const unfinished = this.#unfinished.get(leaseId) ?? new Set();
+    this.#unfinished.set(leaseId, unfinished.add(id));
     this.executions.set(id, false);
     this.log.push(`start ${leaseId}`);
     return id;
@@ -82,6 +105,7 @@ export class FakeAdmission implements Admission {
   finishExecution(leaseId: string, executionId: string): void {
     if (!this.executions.has(executionId)) throw new Error(`unknown execution ${executionId}`);
     this.executions.set(executionId, true);
+    this.#unfinished.get(leaseId)?.delete(executionId);
     this.log.push(`finish ${leaseId}`);
   }
 
@@ -96,6 +120,62 @@ export class FakeAdmission implements Admission {
     if (times === undefined) throw new Error(`unknown lease ${leaseId}`);
     this.released.set(leaseId, times + 1);
     this.log.push(`release ${leaseId}`);
+    const listener = this.#listeners.get(leaseId);
+    this.#listeners.delete(leaseId);
+    listener?.ended();
+  }
+
+  keep(leaseId: string, _token: number, keeping: WorkerKeeping): void {
+    this.kept.set(leaseId, [...(this.kept.get(leaseId) ?? []), keeping]);
+  }
+
+  onLease(leaseId: string, on: LeaseListener): void {
+    this.#listeners.set(leaseId, on);
+  }
+
+  /** Chooses an idle lease for an eviction, as the engine would. Throws when it may not be chosen. */
+  evict(leaseId: string): void {
+    if ((this.#unfinished.get(leaseId)?.size ?? 0) > 0) throw new Error(`${leaseId} has unfinished executions`);
+    if (this.kept.get(leaseId)?.at(-1)?.ready !== true) throw new Error(`${leaseId} is not kept`);
+    this.log.push(`evict ${leaseId}`);
+    this.#listeners.get(leaseId)?.evict();
+  }
+
+  /** Executions that are counted on a lease now. */
+  unfinishedOf(leaseId: string): number {
+    return this.#unfinished.get(leaseId)?.size ?? 0;
+  }
+
+  giveBack(leaseId: string): void {
+    this.log.push(`give back ${leaseId}`);
+  }
+
+  refill(leaseId: string): Refusal | undefined {
+    this.log.push(`refill ${leaseId}`);
+    return this.refillRefusal;
+  }
+
+  lease(leaseId: string): LeaseView | undefined {
+    return this.#views.get(leaseId);
+  }
+
+  watchMemory(_leaseId: string, onGrowth: () => void = () => {}): MemoryWatch {
+    const watch = { peak: { ...this.measured }, onGrowth };
+    this.#watches.add(watch);
+    return { peak: () => watch.peak, stop: () => this.#watches.delete(watch) };
+  }
+
+  /** A measurement: so much, for whoever is watched. */
+  measure(memory: MemoryLimit): void {
+    this.measured = memory;
+    for (const watch of this.#watches) {
+      watch.peak = { ...watch.peak, ...memory };
+      watch.onGrowth();
+    }
+  }
+
+  ceiling(): MemoryLimit {
+    return {};
   }
 
   #grant(request: AdmissionRequest): Admitted {
@@ -125,6 +205,7 @@ export class FakeAdmission implements Admission {
       processes: [],
       overcommitted: false,
     };
+    this.#views.set(id, lease);
     const env = { SLUICE_LEASE_ID: id, SLUICE_LEASE_TOKEN: String(this.#leases), CUDA_VISIBLE_DEVICES: "GPU-0" };
     return { kind: "granted", lease, env };
   }

@@ -3,22 +3,50 @@ import { tmpdir } from "node:os";
 import { CommandRunner } from "../../src/executor/command-runner.ts";
 import type { ExecutionEvent } from "../../src/executor/event-feed.ts";
 import { type ExecutionRequest, Executor, type ExecutorOptions } from "../../src/executor/executor.ts";
+import { LoadTurns } from "../../src/executor/load-turns.ts";
+import { MemoryProfiles } from "../../src/executor/memory-profile.ts";
 import { Registry } from "../../src/executor/registry.ts";
+import type { ResidentSite } from "../../src/executor/resident.ts";
+import { Residents } from "../../src/executor/residents.ts";
 import { FakeAdmission } from "./fake-admission.ts";
 
 export const node = process.execPath;
 
+export type HouseOptions = Partial<ExecutorOptions> & {
+  readonly killGraceMs?: number;
+  readonly residentSite?: Partial<ResidentSite>;
+};
+
 /** An executor with a fake gate and real processes. */
-export function house(options: Partial<ExecutorOptions> & { killGraceMs?: number } = {}) {
+export function house(options: HouseOptions = {}) {
   const admission = new FakeAdmission();
   const registry = new Registry([], tmpdir());
   const errors: unknown[] = [];
-  const runner = new CommandRunner({ serverEnv: process.env, killGraceMs: options.killGraceMs ?? 2_000 });
+  const killGraceMs = options.killGraceMs ?? 2_000;
+  const onError = (error: unknown) => void errors.push(error);
+  const profiles = new MemoryProfiles();
+  const residents = new Residents({
+    admission,
+    profiles,
+    learnedMemory: "max",
+    turns: new LoadTurns(),
+    register: undefined,
+    serverEnv: process.env,
+    killGraceMs,
+    loadStallMs: 10_000,
+    idleTtlMs: 0,
+    oomKills: async () => undefined,
+    now: Date.now,
+    onError,
+    ...options.residentSite,
+  });
   const executor = new Executor({
     registry,
     admission,
-    runners: { command: runner },
-    onError: (error) => errors.push(error),
+    commands: new CommandRunner({ serverEnv: process.env, killGraceMs }),
+    residents,
+    profiles,
+    onError,
     ...options,
   });
   /** Registers a plugin; fields that are not given are the simplest that are valid. */
@@ -26,7 +54,7 @@ export function house(options: Partial<ExecutorOptions> & { killGraceMs?: number
     registry.register({ name, command, resources: {}, ...more }, "manifest");
   /** A plugin that is a piece of JavaScript. */
   const script = (name: string, code: string, more: object = {}) => plugin(name, [node, "-e", code], more);
-  return { admission, registry, executor, errors, plugin, script };
+  return { admission, registry, executor, residents, profiles, errors, plugin, script };
 }
 
 export function request(plugin: string, more: Partial<ExecutionRequest> = {}): ExecutionRequest {

@@ -35,6 +35,69 @@ it("reads every field of a manifest", () => {
   });
 });
 
+const chat = {
+  name: "chat",
+  resources: { requires_gpu: true, min_gpu_vram_mb: 4096 },
+  command: ["python3", "worker.py"],
+  mode: "worker",
+  pin: true,
+  importance: -5,
+  idle_ttl_s: 0,
+  min_residence_s: 7.5,
+  serial_load: true,
+  load_stall_s: 0.0001,
+};
+
+it("reads what only workers have, seconds as whole milliseconds and never a little as nothing", () => {
+  expect(validateManifest(chat)).toMatchObject({
+    ok: true,
+    manifest: { pin: true, importance: -5, idleTtlMs: 0, minResidenceMs: 7_500, serialLoad: true, loadStallMs: 1 },
+  });
+  expect(validateManifest({ ...chat, idle_ttl_s: 366 * 86_400, min_residence_s: 0, load_stall_s: 86_400 })).toMatchObject({
+    manifest: { idleTtlMs: 366 * 86_400_000, minResidenceMs: 0, loadStallMs: 86_400_000 },
+  });
+  expect(validateManifest({ ...chat, idle_ttl_s: 0.0004, load_stall_s: 1.001 })).toMatchObject({
+    manifest: { idleTtlMs: 1, loadStallMs: 1_001 },
+  });
+});
+
+it("leaves to the server what a worker does not say", () => {
+  const result = validateManifest({ name: "a", command: ["true"], resources: {}, mode: "worker" });
+  expect(result).toMatchObject({ ok: true, manifest: { pin: false, importance: 0, serialLoad: false } });
+  for (const absent of ["idleTtlMs", "minResidenceMs", "loadStallMs"]) expect(result).not.toHaveProperty(`manifest.${absent}`);
+});
+
+it.each<[string, unknown, string]>([
+  ["pin", "yes", "must be true or false"],
+  ["importance", 1_001, "must be a whole number from -1000 to 1000"],
+  ["importance", -1_001, "must be a whole number from -1000 to 1000"],
+  ["importance", 0.5, "must be a whole number from -1000 to 1000"],
+  ["idle_ttl_s", -1, "must be a number of seconds, from 0 to 31622400"],
+  ["idle_ttl_s", 366 * 86_400 + 1, "must be a number of seconds, from 0 to 31622400"],
+  ["idle_ttl_s", "300", "must be a number of seconds, from 0 to 31622400"],
+  ["idle_ttl_s", null, "must be a number of seconds, from 0 to 31622400"],
+  ["min_residence_s", -0.1, "must be a number of seconds, from 0 to 86400"],
+  ["min_residence_s", 86_401, "must be a number of seconds, from 0 to 86400"],
+  ["serial_load", 1, "must be true or false"],
+  ["load_stall_s", 0, "must be a number of seconds, more than 0 and at most 86400"],
+  ["load_stall_s", -1, "must be a number of seconds, more than 0 and at most 86400"],
+  ["load_stall_s", 86_401, "must be a number of seconds, more than 0 and at most 86400"],
+])("names %s of a worker when it is %j, and the limit", (field, value, message) => {
+  expect(problems({ ...chat, [field]: value })).toEqual([`${field}: ${message}`]);
+});
+
+it("names each field that only a worker has when the plugin is none, also when the field says nothing", () => {
+  const fields = ["pin", "importance", "idle_ttl_s", "min_residence_s", "serial_load", "load_stall_s"];
+  for (const mode of [undefined, "command"]) {
+    expect(problems({ ...chat, mode }).map((p) => p.split(":")[0])).toEqual(fields);
+    expect(problems({ ...whisper, mode, pin: false })).toEqual([
+      'pin: is for mode worker only: take it out, or set "mode": "worker"',
+    ]);
+  }
+  // Of a mode that is misspelt nobody knows what it was to be.
+  expect(problems({ ...chat, mode: "workr" })).toEqual(["mode: must be one of command, worker"]);
+});
+
 it("needs no more than a name, a command and what it needs", () => {
   expect(validateManifest({ name: "a", command: ["true"], resources: {} })).toMatchObject({
     ok: true,
@@ -142,7 +205,7 @@ it("names what is wrong with a file that is no manifest at all", () => {
   expect(of(Buffer.from(deep))).toMatch(/^arguments_schema:/);
 });
 
-const keys = [...Object.keys(whisper), "colour", "__proto__", "constructor"];
+const keys = [...Object.keys({ ...whisper, ...chat }), "colour", "__proto__", "constructor"];
 const needs = ["requires_gpu", "min_gpu_vram_mb", "min_system_ram_mb", "gpu_count", "gpu_uuids", "exclusive_gpu", "__proto__"];
 const anything = fc.oneof(
   fc.jsonValue(),

@@ -106,6 +106,62 @@ it("answers a registered plugin as it was given", async () => {
   expect((await client.enablePlugin({ name: "echo" })).plugin?.enabled).toBe(true);
 });
 
+const worker = {
+  name: "chat",
+  resources: { requiresGpu: true, gpuCount: 1, minGpuVramMb: 512 },
+  command: [node],
+  mode: PluginMode.WORKER,
+  pin: true,
+  importance: -7,
+  idleTtl: { seconds: 0n, nanos: 0 },
+  minResidence: { seconds: 2n, nanos: 500_000_000 },
+  serialLoad: true,
+  loadStall: { seconds: 86_400n, nanos: 0 },
+};
+
+it("answers what only workers have as it was given, and nothing where nothing was given", async () => {
+  const { client } = served({ allowRegister: true });
+  const { pin, importance, idleTtl, minResidence, serialLoad, loadStall } = worker;
+  const given = { pin, importance, idleTtl, minResidence, serialLoad, loadStall };
+  expect((await client.registerPlugin({ manifest: worker })).plugin?.manifest).toMatchObject(given);
+  for (const mode of [PluginMode.WORKER, PluginMode.COMMAND]) {
+    const { plugin } = await client.registerPlugin({ manifest: { ...manifest, mode } });
+    expect(plugin?.manifest).toMatchObject({ pin: false, importance: 0, serialLoad: false });
+    const { idleTtl, minResidence, loadStall } = plugin?.manifest ?? {};
+    expect([idleTtl, minResidence, loadStall]).toEqual([undefined, undefined, undefined]);
+  }
+});
+
+it("names durations of a worker that are out of range as the request names them, with all else that is wrong", async () => {
+  const { client } = served({ allowRegister: true });
+  const wrong: [object, string[]][] = [
+    [{ idleTtl: { seconds: -1n } }, ["idle_ttl"]],
+    [{ idleTtl: { seconds: 366n * 86_400n, nanos: 1 } }, ["idle_ttl"]],
+    [{ idleTtl: { seconds: 2n ** 63n - 1n } }, ["idle_ttl"]],
+    [{ idleTtl: { nanos: -1 } }, ["idle_ttl"]],
+    [{ idleTtl: { seconds: 1n, nanos: -1 } }, ["idle_ttl"]],
+    [{ minResidence: { seconds: 86_401n } }, ["min_residence"]],
+    [{ loadStall: { seconds: 0n } }, ["load_stall"]],
+    [{ loadStall: { seconds: 86_401n }, minResidence: { seconds: -5n } }, ["min_residence", "load_stall"]],
+    [{ importance: 1001 }, ["importance"]],
+    [{ importance: -1001, name: "", loadStall: { seconds: -1n } }, ["name", "importance", "load_stall"]],
+    [{ mode: PluginMode.COMMAND }, ["pin", "importance", "serial_load", "idle_ttl", "min_residence", "load_stall"]],
+  ];
+  for (const [change, fields] of wrong) {
+    expect(await errorOf(client.registerPlugin({ manifest: { ...worker, ...change } }))).toMatchObject({
+      code: "InvalidArgument",
+      fields: fields.map((f) => `manifest.${f}`),
+    });
+  }
+  expect((await client.listPlugins({})).plugins).toEqual([]);
+});
+
+it("keeps a part of a millisecond from becoming nothing", async () => {
+  const { client } = served({ allowRegister: true });
+  const { plugin } = await client.registerPlugin({ manifest: { ...worker, idleTtl: { nanos: 1 }, loadStall: { nanos: 1 } } });
+  expect(plugin?.manifest).toMatchObject({ idleTtl: { nanos: 1_000_000 }, loadStall: { nanos: 1_000_000 } });
+});
+
 it("judges a registered manifest by the rules of files", async () => {
   const { client } = served({ allowRegister: true });
   const bad = {
@@ -216,13 +272,12 @@ it("answers CANCELLED to the caller of an execution that somebody cancels, and a
   expect(await call).toMatchObject({ code: "Canceled", reason: "EXECUTION_CANCELLED" });
 });
 
-it("refuses what only workers can do, and workers themselves", async () => {
+it("refuses for a plugin in command mode what only workers can do", async () => {
   const { client, script } = served();
   script("c", "0");
   script("w", "0", { mode: "worker" });
   for (const call of [client.loadPlugin, client.unloadPlugin, client.releasePlugin]) {
     expect(await errorOf(call({ name: "c" }))).toMatchObject({ code: "FailedPrecondition", reason: "NOT_A_WORKER" });
-    expect(await errorOf(call({ name: "w" }))).toMatchObject({ code: "Unimplemented", reason: "WORKER_MODE_UNSUPPORTED" });
     expect(await errorOf(call({ name: "x" }))).toMatchObject({ code: "NotFound", reason: "PLUGIN_NOT_FOUND" });
   }
   expect((await client.listPlugins({})).plugins.map((p) => p.manifest?.mode)).toEqual([PluginMode.COMMAND, PluginMode.WORKER]);

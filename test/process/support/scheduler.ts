@@ -43,6 +43,7 @@ export async function allocateOverWeb(server: Server, vramMb: number, policy = "
       name: "web",
       tenant: "",
       priority: 0,
+      importance: 0,
       labels: {},
       resources: {
         $typeName: "sluice.v1.ResourceRequirements",

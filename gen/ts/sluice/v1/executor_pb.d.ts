@@ -1835,8 +1835,8 @@ export declare const ExecutorService: GenService<{
   },
   /**
    * Starts a worker and keeps its model resident; answers when it is ready, at once when it is already. Admitted like an
-   * execution, under the server's policy. FAILED_PRECONDITION "NOT_A_WORKER" for a plugin in command mode, ABORTED
-   * "EXECUTION_FAILED" when it does not start, UNAVAILABLE "WORKER_BROKEN" with RetryInfo while its breaker is open.
+   * execution, under the server's policy. Forgives what failed before: it is tried at once. FAILED_PRECONDITION "NOT_A_WORKER"
+   * for a plugin in command mode, "NOT_ADMITTED" when there is no room, ABORTED "EXECUTION_FAILED" when it does not start.
    *
    * @generated from rpc sluice.v1.ExecutorService.LoadPlugin
    */
@@ -1872,7 +1872,8 @@ export declare const ExecutorService: GenService<{
   /**
    * Admits by policy, runs, and answers the result. A no is FAILED_PRECONDITION "NOT_ADMITTED" with a sluice.v1.Refusal as
    * detail; a plugin that fails is ABORTED "EXECUTION_FAILED" with a sluice.v1.ExecutionFailed as detail; arguments
-   * that do not match the manifest's schema are INVALID_ARGUMENT.
+   * that do not match the manifest's schema are INVALID_ARGUMENT. In worker mode the worker is started when it has to be; one that
+   * failed several times in the same way is not tried for a while: UNAVAILABLE "WORKER_BROKEN" with RetryInfo.
    *
    * @generated from rpc sluice.v1.ExecutorService.ExecutePlugin
    */

@@ -1,0 +1,14 @@
+import type { ExitReport } from "./process-group.ts";
+
+/** How many processes around the server the kernel has ended for lack of memory; undefined where it does not say. */
+export type OomKills = () => Promise<number | undefined>;
+
+/**
+ * True when a process that ended by SIGKILL was ended by the kernel for lack of memory: we did not do it, and the kernel's counter
+ * has moved since. An exit code of 137 alone proves nothing (X4).
+ */
+export async function killedByKernel(report: ExitReport, before: number | undefined, kills: OomKills): Promise<boolean> {
+  if (report.weKilled || (report.signal !== "SIGKILL" && report.code !== 137) || before === undefined) return false;
+  const after = await kills();
+  return after !== undefined && after > before;
+}

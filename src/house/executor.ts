@@ -1,0 +1,61 @@
+import type { ServeConfig } from "../config/settings.ts";
+import type { ProcessKey } from "../engine/sample.ts";
+import { CommandRunner } from "../executor/command-runner.ts";
+import { Executor } from "../executor/executor.ts";
+import { Leftovers } from "../executor/leftovers.ts";
+import { LoadTurns } from "../executor/load-turns.ts";
+import { MemoryProfiles } from "../executor/memory-profile.ts";
+import { processRegister } from "../executor/process-register.ts";
+import type { Registry } from "../executor/registry.ts";
+import { Residents } from "../executor/residents.ts";
+import { executorAdmission } from "../gate/admission.ts";
+import type { Gate } from "../gate/gate.ts";
+import type { LeaseMemory } from "../gate/lease-memory.ts";
+import { CgroupReader } from "../monitor/cgroup.ts";
+import type { Log } from "../observe/log.ts";
+
+/** Time that a plugin gets to end by itself after SIGTERM, in ms. */
+const killGraceMs = 5_000;
+
+export interface ExecutorRooms {
+  readonly gate: Gate;
+  readonly registry: Registry;
+  readonly memory: LeaseMemory;
+  address(): string;
+  processKey(pid: number): ProcessKey | undefined;
+}
+
+/** Puts together what runs plugins. */
+export async function openExecutor(config: ServeConfig, rooms: ExecutorRooms, log: Log): Promise<Executor> {
+  const { gate, registry, memory, address, processKey } = rooms;
+  const onError = (err: unknown) => log.error({ err }, "an execution could not be tidied up");
+  const admission = executorAdmission({ gate, address, processKey, memory });
+  const cgroup = new CgroupReader();
+  const oomKills = () => cgroup.oomKills();
+  const profiles = new MemoryProfiles();
+  const stateDir = config.state === ":memory:" ? undefined : config.state;
+  const onWarn = (problem: string) => log.warn({ problem }, "workers are not fully guarded");
+  if (stateDir !== undefined) {
+    const reaped = await Leftovers.reap(stateDir, onWarn);
+    if (reaped.ended + reaped.left > 0) log.warn({ ...reaped }, "workers of a server that was killed were still there");
+  }
+  const { learnedMemory } = config;
+  const around = { admission, profiles, learnedMemory, oomKills, onError, serverEnv: process.env, killGraceMs };
+  return new Executor({
+    registry,
+    admission,
+    profiles,
+    learnedMemory,
+    commands: new CommandRunner({ serverEnv: process.env, killGraceMs, oomKills }),
+    residents: new Residents({
+      ...around,
+      turns: new LoadTurns(),
+      register: processRegister({ onWarn, ...(stateDir === undefined ? {} : { stateDir }) }),
+      loadStallMs: config.loadStallMs,
+      idleTtlMs: config.idleTtlMs,
+      now: Date.now,
+    }),
+    defaultTimeoutMs: config.timeoutMs,
+    onError,
+  });
+}
