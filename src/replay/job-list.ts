@@ -11,6 +11,7 @@ import {
 } from "../engine/request-limits.ts";
 import type { Millis } from "../engine/sample.ts";
 import { badInput, shown } from "./bad-input.ts";
+import { cellsOf, millisecondsOf, mostProblems } from "./csv.ts";
 import { maxJobs, type ReplayJob } from "./job.ts";
 import type { Line } from "./lines.ts";
 
@@ -21,8 +22,6 @@ const known: readonly string[] = [...required, ...optional];
 
 type Column = (typeof required)[number] | (typeof optional)[number];
 
-/** So many problems are told; whoever has more has the same one on every line. */
-const mostProblems = 10;
 /** One millisecond, the shortest expected_duration of a request. */
 const shortestS = 0.001;
 const longestS = maxDurationMs / 1000;
@@ -122,10 +121,8 @@ class Row {
   }
 
   seconds(column: Column, min: number, max: number): Millis {
-    const cell = this.cell(column);
-    const value = Number(cell);
-    // Some programs write small numbers as 1e-05. Times are kept to the microsecond.
-    if (/^\d+(\.\d*)?(e[+-]?\d{1,3})?$/i.test(cell) && value >= min && value <= max) return Math.round(value * 1e6) / 1000;
+    const ms = millisecondsOf(this.cell(column), min, max);
+    if (ms !== undefined) return ms;
     this.wrong(column, `is not allowed; it must be a number of seconds from ${min} to ${max}`);
     return 0;
   }
@@ -157,18 +154,4 @@ function columnsOf(cells: readonly string[], line: number, source: string): read
     throw badInput(source, ...told, `the columns are ${required.join(",")}; these may be added: ${optional.join(",")}`);
   }
   return cells as readonly Column[];
-}
-
-/** The values of a line; undefined when a quoted one does not end. */
-function cellsOf(text: string): readonly string[] | undefined {
-  if (!text.includes('"')) return text.split(",").map((cell) => cell.trim());
-  const cells: string[] = [];
-  const form = /\s*(?:"((?:[^"]|"")*)"\s*|([^",]*))(,|$)/y;
-  for (let end = ","; end === ","; ) {
-    const match = form.exec(text);
-    if (match === null) return undefined;
-    cells.push(match[1] === undefined ? (match[2] ?? "").trim() : match[1].replaceAll('""', '"'));
-    end = match[3] ?? "";
-  }
-  return cells;
 }

@@ -1,6 +1,6 @@
 import { maxDurationMs, maxNameBytes, unnamed } from "../engine/request-limits.ts";
-import type { Millis } from "../engine/sample.ts";
 import { badInput, shown } from "./bad-input.ts";
+import { cellsOf, millisecondsOf, mostProblems } from "./csv.ts";
 import { maxJobs } from "./job.ts";
 import type { Line } from "./lines.ts";
 import type { ResidentRequest } from "./residents-request.ts";
@@ -9,8 +9,6 @@ const required = ["t_s", "model"];
 const optional = "exec_s";
 const known = [...required, optional];
 
-/** So many problems are told; whoever has more has the same one on every line. */
-const mostProblems = 10;
 const longestS = maxDurationMs / 1000;
 
 /**
@@ -53,10 +51,10 @@ export function readRequestList(lines: Iterable<Line>, source: string): readonly
 
 function requestOf(row: ReadonlyMap<string, string>, wrong: (column: string, why: string) => void): ResidentRequest {
   const seconds = `a number of seconds from 0 to ${longestS}`;
-  const atMs = milliseconds(row.get("t_s") ?? "");
+  const atMs = millisecondsOf(row.get("t_s") ?? "", 0, longestS);
   if (atMs === undefined) wrong("t_s", seconds);
   const execution = row.get(optional) ?? "";
-  if (execution !== "" && milliseconds(execution) === undefined) wrong(optional, `${seconds}, or empty`);
+  if (execution !== "" && millisecondsOf(execution, 0, longestS) === undefined) wrong(optional, `${seconds}, or empty`);
   const model = row.get("model") ?? "";
   if (!isName(model)) wrong("model", `at most ${maxNameBytes} bytes of text without control characters`);
   return { atMs: atMs ?? 0, model: model === "" ? unnamed : model };
@@ -82,26 +80,6 @@ function headerOf(line: Line, cells: readonly string[] | undefined, source: stri
   );
 }
 
-/** Undefined when it is no number of seconds, or too large. Some programs write small numbers as 1e-05. */
-function milliseconds(cell: string): Millis | undefined {
-  const value = Number(cell);
-  if (!/^\d+(\.\d*)?(e[+-]?\d{1,3})?$/i.test(cell) || value > longestS) return undefined;
-  return Math.round(value * 1e6) / 1000;
-}
-
 function isName(cell: string): boolean {
   return Buffer.byteLength(cell) <= maxNameBytes && !/[\p{Cc}\u2028\u2029]/u.test(cell);
-}
-
-/** The values of a line; undefined when a quoted one does not end. */
-function cellsOf(text: string): readonly string[] | undefined {
-  const cells: string[] = [];
-  const form = /\s*(?:"((?:[^"]|"")*)"\s*|([^",]*))(,|$)/y;
-  for (let end = ","; end === ","; ) {
-    const match = form.exec(text);
-    if (match === null) return undefined;
-    cells.push(match[1] === undefined ? (match[2] ?? "").trim() : match[1].replaceAll('""', '"'));
-    end = match[3] ?? "";
-  }
-  return cells;
 }

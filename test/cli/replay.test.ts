@@ -302,7 +302,6 @@ describe("what is refused", () => {
       /Allowed choices are strict-fifo, best-effort, backfill/,
     ],
     ["an unknown policy", () => [list, ...machine, "--policy", "./mine.js"], /Allowed choices are permissive, safety, queue/],
-    ["residents", () => [list, "--residents", "4"], /--residents cannot be replayed by this version/],
     [
       "--compare with one discipline",
       () => [list, ...machine, "--compare", "--discipline", "backfill"],
