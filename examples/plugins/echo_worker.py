@@ -48,7 +48,7 @@ class EchoWorker(Worker):
             time.sleep(arguments.get("step_ms", 10) / 1000)
             ctx.progress((step + 1) / steps, f"step {step + 1} of {steps}")
         squared = self.table[len(arguments.get("text", ""))]
-        return {"arguments": arguments, "length_squared": squared, "calls": calls}
+        return {**arguments, "length_squared": squared, "calls": calls}
 
     def release(self):
         self.table = None

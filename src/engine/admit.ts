@@ -2,14 +2,15 @@ import { largestEver } from "./capacity.ts";
 import type { Effect } from "./events.ts";
 import { dropEviction } from "./evictions.ts";
 import type { FitContext } from "./fit.ts";
-import { holdFor, tookFrom } from "./holds.ts";
+import { holdFor, holdForEviction, tookFrom } from "./holds.ts";
 import type { Judgement } from "./judge.ts";
 import { grant, requestKey } from "./leases.ts";
 import { quotaReason, reasonsNow } from "./quota.ts";
 import type { Millis } from "./sample.ts";
 import { asksEach, type EngineState, type LeaseRecord, type TicketHold, type TicketRecord } from "./state.ts";
-import type { Reason, Refusal, Workload } from "./types.ts";
+import type { LeasedGpu, Reason, Refusal, Workload } from "./types.ts";
 import { leaseView } from "./views.ts";
+import type { Place } from "./waiting-line.ts";
 
 /** Weight of the newest wait in the usual one. */
 const newestWaitWeight = 0.05;
@@ -25,7 +26,7 @@ export function admit(
   wasWait: boolean,
 ): LeaseRecord {
   // Permissive grants are the operator's choice to do without protection.
-  if (policy !== "permissive") countOvertaking(state, ticket, judgement);
+  if (policy !== "permissive") countOvertaking(state, ticket, judgement.gpus);
   if (state.line.has(ticket)) removeTicket(state, ticket);
   const lease = grant(state, ticket, judgement, policy, now);
   if (wasWait) state.usualWaitMs += newestWaitWeight * (now - ticket.submittedAt - state.usualWaitMs);
@@ -40,7 +41,11 @@ export function admit(
 }
 
 /** Every earlier ticket that waits and could have used what was taken has been overtaken once more. */
-function countOvertaking(state: EngineState, by: TicketRecord, { gpus }: Judgement): void {
+export function countOvertaking(
+  state: EngineState,
+  by: Place & { readonly workload: Workload },
+  gpus: readonly LeasedGpu[],
+): void {
   const takesRam = by.workload.requirements.ramMb > 0;
   if (gpus.length === 0 && !takesRam) return;
   const took = gpus.length === 0 ? "ram" : takesRam ? "both" : "gpu";
@@ -66,14 +71,17 @@ export function refreshHolds(state: EngineState, now: Millis): void {
     const hold = holdFor(state, ticket, holds, now);
     if (hold !== undefined && holds.push(hold) >= holdsAtMost) break;
   }
-  const before = holds.length;
-  for (const id of state.evictions.byTicket.keys()) {
+  const overtaken = new Set(holds.map((h) => h.ticket));
+  for (const [id, eviction] of state.evictions.byTicket) {
     const ticket = state.tickets.get(id);
-    if (ticket === undefined || !ticket.connected || holds.some((h) => h.ticket === ticket)) continue;
-    const hold = holdFor(state, ticket, holds, now);
-    if (hold !== undefined) holds.push(hold);
+    if (ticket?.connected) holds.push(holdForEviction(ticket, eviction, overtaken.has(ticket)));
   }
-  if (holds.length > before) holds.sort((a, b) => (state.line.precedes(a.ticket, b.ticket, state.orderAt) ? -1 : 1));
+  const { line, orderAt } = state;
+  if (holds.length > overtaken.size) {
+    holds.sort(
+      (a, b) => Number(line.precedes(b.ticket, a.ticket, orderAt)) - Number(line.precedes(a.ticket, b.ticket, orderAt)),
+    );
+  }
   state.holds = holds;
 }
 

@@ -1,7 +1,9 @@
 import { refreshHolds } from "./admit.ts";
+import { poolKeyOf } from "./books.ts";
 import type { Effect } from "./events.ts";
 import { costOf, planEviction } from "./eviction-plan.ts";
-import type { Eviction } from "./evictions.ts";
+import { type Eviction, endEvictions } from "./evictions.ts";
+import { policyFor } from "./judge.ts";
 import { mayEvict } from "./keeping.ts";
 import { mib } from "./mib.ts";
 import type { Mib, Millis } from "./sample.ts";
@@ -18,44 +20,51 @@ export function evictForWaiting(state: EngineState, now: Millis, effects: Effect
   for (const ticket of state.line.inOrder(state.orderAt)) {
     if (!ticket.connected || state.evictions.byTicket.has(ticket.id)) continue;
     if (looked++ >= looksAtMost) return;
-    const most = [...state.keepers].some((lease) => mayEvict(lease, ticket.workload, now));
-    if (most) evictFor(state, ticket, now, effects);
+    const isAnyIdle = [...state.keepers].some((lease) => mayEvict(state, lease, ticket.workload, now));
+    if (isAnyIdle) evictFor(state, ticket, now, effects);
   }
 }
 
+/**
+ * Tells of evictions that are over. Whoever waits all the same has another plan at once, before somebody takes what came back.
+ * True when nothing is held any more for one of them, so that others may fit.
+ */
+export function evictAgain(state: EngineState, now: Millis, effects: Effect[]): boolean {
+  const stillWait = endEvictions(state, now, effects);
+  for (const ticket of stillWait) if (ticket.connected) evictFor(state, ticket, now, effects);
+  return stillWait.some((ticket) => !state.evictions.byTicket.has(ticket.id));
+}
+
 function evictFor(state: EngineState, ticket: TicketRecord, now: Millis, effects: Effect[]): void {
-  const plan = planEviction(state, ticket, now);
+  const policy = policyFor(state, ticket.policy, "wait");
+  const plan = planEviction(state, ticket, { policy, waitedMs: now - ticket.submittedAt }, now);
   if (plan === undefined) return;
   const { requirements: req, name } = ticket.workload;
   const what = [
     ...(req.gpuCount > 0 ? [`${mib(req.vramMb)} on ${req.gpuCount === 1 ? "a GPU" : `${req.gpuCount} GPUs`}`] : []),
     ...(req.ramMb > 0 ? [`${mib(req.ramMb)} of host memory`] : []),
   ];
+  const gpus = new Set(plan.gpus.map((g) => g.uuid));
+  const devices = (state.sample?.gpus ?? []).filter((d) => gpus.has(d.uuid));
   const eviction: Eviction = {
     ticketId: ticket.id,
     reason: `${name} (${ticket.id}) waits for ${what.join(" and ")}`,
     startedAt: now,
     deadline: now + state.settings.evictionGraceMs,
+    pools: new Set(devices.map(poolKeyOf)),
     victims: new Map(),
   };
   for (const lease of plan.victims) {
     const expectedMb = new Map<PoolKey, Mib>();
     for (const h of lease.holdings) if (h.residentMb !== undefined) expectedMb.set(h.pool, h.residentMb);
-    eviction.victims.set(lease, { costMs: costOf(state, lease, now), expectedMb, measuredMb: new Map() });
+    const holder = lease.keeping?.holder ?? "worker";
+    eviction.victims.set(lease, { holder, costMs: costOf(state, lease, now), expectedMb, measuredMb: new Map() });
     lease.eviction = eviction;
-    if (lease.keeping?.holder === "watcher") {
-      state.wakes.push({ at: eviction.deadline, kind: "eviction-deadline", id: lease.id });
-    }
+    if (holder === "watcher") state.wakes.push({ at: eviction.deadline, kind: "eviction-deadline", id: lease.id });
   }
   state.keepValues.evicted(plan.victims.map((lease) => lease.workload.name));
   state.evictions.byTicket.set(ticket.id, eviction);
   state.evictions.underWay.add(eviction);
-  // What it frees is for this ticket: somebody smaller must not take the first piece of it while the rest is on its way.
-  const gpus = new Set(plan.gpus.map((g) => g.uuid));
-  ticket.heldPools = new Set(
-    [...state.pools.values()].filter((p) => p.devices.some((d) => gpus.has(d.uuid))).map((p) => p.key),
-  );
-  ticket.heldSince = state.nextToken;
   refreshHolds(state, now);
   state.version++;
   effects.push({

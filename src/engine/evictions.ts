@@ -1,7 +1,7 @@
 import type { Effect, EvictionVictim } from "./events.ts";
-import { noteWorth } from "./keeping.ts";
+import { type Keeping, noteWorth } from "./keeping.ts";
 import type { Mib, Millis } from "./sample.ts";
-import type { EngineState, LeaseRecord, PoolKey } from "./state.ts";
+import type { EngineState, LeaseRecord, PoolKey, TicketRecord } from "./state.ts";
 import type { TicketId } from "./types.ts";
 
 /**
@@ -14,14 +14,18 @@ export interface Eviction {
   readonly startedAt: Millis;
   /** When victims that are other programs' lose their lease. */
   readonly deadline: Millis;
+  /** Where the ticket is to start: held for it meanwhile. */
+  readonly pools: ReadonlySet<PoolKey>;
   readonly victims: Map<LeaseRecord, Victim>;
 }
 
 interface Victim {
+  /** Who was asked. It may not listen any more. */
+  readonly holder: Keeping["holder"];
   readonly costMs: Millis;
   /** Measured for it when it was chosen. */
   readonly expectedMb: ReadonlyMap<PoolKey, Mib>;
-  /** By how much the use of each pool fell from its last measurement to the first after its end; signed. */
+  /** By how much the use of each pool fell from the last measurement before its end to the newest since; signed. */
   readonly measuredMb: Map<PoolKey, Mib>;
 }
 
@@ -35,13 +39,14 @@ export function dropEviction(state: EngineState, ticketId: TicketId): void {
   const eviction = state.evictions.byTicket.get(ticketId);
   if (eviction === undefined) return;
   state.evictions.byTicket.delete(ticketId);
-  for (const lease of eviction.victims.keys()) {
-    if (lease.phase !== "held" || lease.keeping?.holder !== "watcher") continue;
+  for (const [lease, { holder }] of eviction.victims) {
+    if (lease.phase !== "held" || holder !== "watcher") continue;
     lease.eviction = undefined;
     // Being chosen has made it worth nothing; it was not to go after all.
     noteWorth(state, lease, eviction.startedAt);
     eviction.victims.delete(lease);
   }
+  if (eviction.victims.size === 0) state.evictions.underWay.delete(eviction);
   state.version++;
 }
 
@@ -56,14 +61,22 @@ export function noteMeasured(state: EngineState, lease: LeaseRecord): void {
   }
 }
 
-/** Tells of evictions that are over, and lets their tickets have another plan. */
-export function endEvictions(state: EngineState, now: Millis, effects: Effect[]): void {
+/** True when its holder has a deadline, or had one. */
+export function hasDeadline(lease: LeaseRecord): boolean {
+  return lease.eviction?.victims.get(lease)?.holder === "watcher";
+}
+
+/** Tells of evictions that are over. Answers the tickets that wait all the same: they may have another plan. */
+export function endEvictions(state: EngineState, now: Millis, effects: Effect[]): readonly TicketRecord[] {
+  const stillWait: TicketRecord[] = [];
   for (const eviction of state.evictions.underWay) {
     if ([...eviction.victims.keys()].some((lease) => lease.phase !== "ended" && lease.phase !== "orphan")) continue;
     state.evictions.underWay.delete(eviction);
-    if (state.evictions.byTicket.get(eviction.ticketId) === eviction) state.evictions.byTicket.delete(eviction.ticketId);
+    if (state.evictions.byTicket.delete(eviction.ticketId)) {
+      const ticket = state.tickets.get(eviction.ticketId);
+      if (ticket !== undefined) stillWait.push(ticket);
+    }
     state.version++;
-    if (eviction.victims.size === 0) continue;
     const victims = [...eviction.victims].map(([lease, victim]) => asVictim(lease, victim));
     effects.push({
       type: "evicted",
@@ -73,6 +86,7 @@ export function endEvictions(state: EngineState, now: Millis, effects: Effect[])
       victims,
     });
   }
+  return stillWait;
 }
 
 function asVictim(lease: LeaseRecord, { costMs, expectedMb, measuredMb }: Victim): EvictionVictim {

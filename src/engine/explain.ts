@@ -37,32 +37,38 @@ export interface PlannedVictim {
 /** A dry run of WaitForResources: what would be decided now, and why. Changes nothing. */
 export function explain(state: EngineState, workload: Workload, policy: string, now: Millis): Explanation {
   const place = { seq: state.nextSeq, workload, pollIntervalMs: state.settings.defaultPollIntervalMs };
-  const { ctx, plan } = dryRun(state, place, now);
   const name = policyFor(state, policy, "wait");
+  const { ctx, plan } = dryRun(state, place, name, now);
   const judgement = judge(state, name, { workload, mayWait: true, waitedMs: 0 }, ctx);
   const never = neverFits(state, workload.requirements);
   const ever = largestEver(state, workload.requirements);
   const today = largestNow(state, workload.requirements, ctx);
   const fitsNow = judgement.verdict === "admit";
+  const waits = judgement.verdict === "wait" && never === undefined;
   return {
     policy: name,
     fitsNow,
     gpus: judgement.gpus,
     reasons: fitsNow ? [] : (never ?? refusalNow(state, workload, ctx, judgement.message, name)).reasons,
     neverFits: never !== undefined,
-    victims: fitsNow ? [] : (plan?.victims ?? []).map((lease) => plannedVictim(state, lease, now)),
-    position: judgement.verdict === "wait" && never === undefined ? state.line.positionFor(place, state.orderAt) : 0,
+    victims: (waits ? (plan?.victims ?? []) : []).map((lease) => plannedVictim(state, lease, now)),
+    position: waits ? state.line.positionFor(place, state.orderAt) : 0,
     ...(ever === undefined ? {} : { largestThatFits: ever }),
     ...(today === undefined ? {} : { largestNow: today }),
   };
 }
 
 /** The start of the first is kept as it would be for a real request, and forgotten again. */
-function dryRun(state: EngineState, place: Asking, now: Millis): { ctx: FitContext; plan: EvictionPlan | undefined } {
+function dryRun(
+  state: EngineState,
+  place: Asking,
+  policy: string,
+  now: Millis,
+): { ctx: FitContext; plan: EvictionPlan | undefined } {
   const { kept } = state;
   keepStart(state, now);
   const ctx = contextOf(state, place, now);
-  const plan = planEviction(state, place, now);
+  const plan = planEviction(state, place, { policy, waitedMs: 0 }, now);
   state.kept = kept;
   return { ctx, plan };
 }

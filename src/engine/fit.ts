@@ -1,4 +1,5 @@
 import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
+import { comingTo } from "./coming.ts";
 import { type KeptStart, keptGpus, leavesRoom } from "./kept-start.ts";
 import type { GpuSample, Mib, Millis } from "./sample.ts";
 import {
@@ -79,33 +80,49 @@ export function exclusivityConflict(pool: Pool, wantsExclusive: boolean, gone?: 
   return undefined;
 }
 
-/** The hold on a pool that leaves the least beside it. */
+/** The hold on a pool that leaves the least beside it. `holds` in order of service. */
 export function tightestHold(
   state: EngineState,
   pool: Pool,
   holds: readonly TicketHold[],
+  gone?: Gone,
 ): { readonly hold: TicketHold; readonly besideMb: Mib } | undefined {
   let tightest: { readonly hold: TicketHold; readonly besideMb: Mib } | undefined;
+  let wantedMb = 0;
   for (const hold of holds) {
     if (!hold.pools.has(pool.key)) continue;
-    const besideMb = besideHold(state, pool, hold);
+    // Each of those that leases are taken back for is to have its own.
+    if (hold.since === undefined) wantedMb += neededOn(pool, hold);
+    const besideMb =
+      hold.since === undefined ? thenFree(state, pool, gone) - wantedMb : besideHold(state, pool, hold, hold.since, gone);
     if (tightest === undefined || besideMb < tightest.besideMb) tightest = { hold, besideMb };
   }
   return tightest;
 }
 
 /** What may be had on a held pool beside the ticket it is held for and those who came since, once all others have left. */
-function besideHold(state: EngineState, pool: Pool, hold: TicketHold): Mib {
-  const req = hold.ticket.workload.requirements;
+function besideHold(state: EngineState, pool: Pool, hold: TicketHold, since: number, gone?: Gone): Mib {
   const capacity = capacityOf(state, pool);
-  if (req.exclusive || capacity === undefined) return -1;
+  if (capacity === undefined) return -1;
   let claimed = 0;
   for (const h of pool.holdings) {
     const { phase, token } = h.lease;
-    if (phase !== "releasing" && token >= hold.since) claimed += Math.max(h.reservedMb, h.residentMb ?? 0);
+    if (phase === "releasing" || token < since || gone?.leases.has(h.lease)) continue;
+    claimed += Math.max(h.reservedMb, h.residentMb ?? 0);
   }
-  const devices = Math.min(req.gpuCount, pool.devices.length);
-  return capacity - (pool.foreignMb ?? 0) - claimed - req.vramMb * devices;
+  return capacity - (pool.foreignMb ?? 0) - claimed - neededOn(pool, hold);
+}
+
+/** What may be had on a pool once those who are leaving have left. */
+function thenFree(state: EngineState, pool: Pool, gone?: Gone): Mib {
+  const available = availableWithout(state, pool, gone);
+  return available === undefined ? Number.NEGATIVE_INFINITY : available + comingTo(pool, gone?.leases);
+}
+
+/** Who wants its GPUs for itself leaves nothing. */
+function neededOn(pool: Pool, { ticket }: TicketHold): Mib {
+  const { exclusive, gpuCount, vramMb } = ticket.workload.requirements;
+  return exclusive ? Infinity : vramMb * Math.min(gpuCount, pool.devices.length);
 }
 
 /** Host memory needs no fresher figures than the host is measured: its own limit, not a ticket's. */
@@ -121,11 +138,17 @@ export function ramAvailable(state: EngineState, ctx: Pick<FitContext, "now" | "
   const available = availableOf(state, pool);
   if (available === undefined) return undefined;
   let held = 0;
-  for (const h of ctx.holds) held += h.ramMb ?? 0;
-  return available - held + (ctx.gone?.mb.get(hostPool) ?? 0);
+  let wanted = 0;
+  for (const h of ctx.holds) {
+    if (h.since === undefined) wanted += h.ramMb ?? 0;
+    else held += h.ramMb ?? 0;
+  }
+  const beside = Math.min(0, comingTo(pool, ctx.gone?.leases) - wanted);
+  return available - held + beside + (ctx.gone?.mb.get(hostPool) ?? 0);
 }
 
-function availableWithout(state: EngineState, pool: Pool, gone: Gone | undefined): Mib | undefined {
+/** What a pool would have available without these. Undefined when it is not known. */
+export function availableWithout(state: EngineState, pool: Pool, gone: Gone | undefined): Mib | undefined {
   const available = availableOf(state, pool);
   return available === undefined ? undefined : available + (gone?.mb.get(pool.key) ?? 0);
 }
@@ -201,7 +224,7 @@ function chooseDevices(state: EngineState, req: Requirements, ctx: FitContext): 
     const block = deviceBlock(device, pool, ctx);
     const blind = block?.kind === "unknown" || block?.kind === "stale";
     if (block !== undefined && !(blind && state.settings.whenBlind === "allow")) continue;
-    const held = tightestHold(state, pool, ctx.holds);
+    const held = tightestHold(state, pool, ctx.holds, ctx.gone);
     if (held !== undefined && (blind || req.exclusive)) continue;
     const free = blind ? undefined : availableWithout(state, pool, ctx.gone);
     const availableMb = free === undefined || held === undefined ? free : Math.min(free, held.besideMb);

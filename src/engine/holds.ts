@@ -1,4 +1,5 @@
 import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
+import type { Eviction } from "./evictions.ts";
 import { allowedDevices, deviceBlock } from "./fit.ts";
 import type { Mib, Millis } from "./sample.ts";
 import { type EngineState, hostPool, type PoolKey, type TicketHold, type TicketRecord } from "./state.ts";
@@ -26,9 +27,22 @@ export function holdFor(
   if (pools !== ticket.heldPools) ticket.heldSince = state.nextToken;
   ticket.heldPools = pools;
   if (pools === undefined) return undefined;
-  const onHost = pools.has(hostPool) ? req.vramMb * req.gpuCount : 0;
-  const ramMb = req.ramMb + onHost;
-  return { ticket, pools, since: ticket.heldSince, ramMb: ramMb > 0 ? ramMb : undefined };
+  return { ticket, pools, since: ticket.heldSince, ramMb: ramHeld(ticket, pools) };
+}
+
+/**
+ * What idle leases are taken back for: somebody smaller must not take the first piece of it while the rest is on its way. Held
+ * until the memory of all of them was waited for.
+ * @param isHeldFor it was overtaken often enough too, and host memory is held for it already.
+ */
+export function holdForEviction(ticket: TicketRecord, { pools }: Eviction, isHeldFor: boolean): TicketHold {
+  return { ticket, pools, since: undefined, ramMb: isHeldFor ? undefined : ramHeld(ticket, pools) };
+}
+
+function ramHeld({ workload }: TicketRecord, pools: ReadonlySet<PoolKey>): Mib | undefined {
+  const { gpuCount, vramMb, ramMb } = workload.requirements;
+  const needed = ramMb + (pools.has(hostPool) ? vramMb * gpuCount : 0);
+  return needed > 0 ? needed : undefined;
 }
 
 function keptOrChosen(

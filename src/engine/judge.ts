@@ -1,8 +1,9 @@
 import type { AllocationDecision, AllocationRequest, AllocationView, GpuState } from "./admission-rule.ts";
-import { availableOf, poolKeyOf } from "./books.ts";
-import { type FitContext, type Placement, placeAnyway, placementFor } from "./fit.ts";
+import { outstandingOf, poolKeyOf } from "./books.ts";
+import { availableWithout, type FitContext, type Gone, type Placement, placeAnyway, placementFor } from "./fit.ts";
 import { quotaReason, reasonsNow } from "./quota.ts";
-import { type EngineState, hostPool } from "./state.ts";
+import type { Mib } from "./sample.ts";
+import { type EngineState, hostPool, type Pool } from "./state.ts";
 import type { GpuUuid, LeasedGpu, Reason, Requirements, Workload } from "./types.ts";
 
 /** What came of asking the policy. `gpus` and `overcommitted` are for `admit`. */
@@ -82,11 +83,11 @@ function viewOf(state: EngineState, workload: Workload, ctx: FitContext, fits: (
       return fits() ? [] : reasonsNow(state, workload, ctx);
     },
     get gpus(): readonly GpuState[] {
-      return gpuStates(state);
+      return gpuStates(state, ctx.gone);
     },
     get host() {
       const pool = state.pools.get(hostPool);
-      const availableMb = pool === undefined ? undefined : availableOf(state, pool);
+      const availableMb = pool === undefined ? undefined : availableWithout(state, pool, ctx.gone);
       return {
         ...(pool?.figures?.totalMb === undefined ? {} : { totalMb: pool.figures.totalMb }),
         ...(pool?.figures?.freeMb === undefined ? {} : { freeMb: pool.figures.freeMb }),
@@ -98,23 +99,38 @@ function viewOf(state: EngineState, workload: Workload, ctx: FitContext, fits: (
   };
 }
 
-function gpuStates(state: EngineState): readonly GpuState[] {
+/** Of a machine without those who are gone, as far as the books tell. */
+function gpuStates(state: EngineState, gone: Gone | undefined): readonly GpuState[] {
   return (state.sample?.gpus ?? []).map((d) => {
     const pool = state.pools.get(poolKeyOf(d));
-    const availableMb = pool === undefined ? undefined : availableOf(state, pool);
+    const availableMb = pool === undefined ? undefined : availableWithout(state, pool, gone);
     const f = pool?.figures;
+    const less = pool === undefined || gone === undefined ? undefined : chargedOf(pool, gone);
     return {
       uuid: d.uuid,
       index: d.index,
       name: d.name,
       healthy: d.health === "ok",
-      outstandingMb: pool?.outstandingMb ?? 0,
-      claimedMb: pool?.claimedMb ?? 0,
+      outstandingMb: (pool?.outstandingMb ?? 0) - (less?.outstandingMb ?? 0),
+      claimedMb: (pool?.claimedMb ?? 0) - (less?.claimedMb ?? 0),
       ...(f?.totalMb === undefined ? {} : { totalMb: f.totalMb }),
-      ...(f?.usedMb === undefined ? {} : { usedMb: f.usedMb }),
-      ...(f?.freeMb === undefined ? {} : { freeMb: f.freeMb }),
+      ...(f?.usedMb === undefined ? {} : { usedMb: f.usedMb - (less?.residentMb ?? 0) }),
+      ...(f?.freeMb === undefined ? {} : { freeMb: f.freeMb + (less?.residentMb ?? 0) }),
       ...(availableMb === undefined ? {} : { availableMb }),
       ...(pool?.foreignMb === undefined ? {} : { foreignMb: pool.foreignMb }),
     };
   });
+}
+
+/** What the books of a pool have of these leases. */
+function chargedOf(pool: Pool, { leases }: Gone): { outstandingMb: Mib; claimedMb: Mib; residentMb: Mib } {
+  const charged = { outstandingMb: 0, claimedMb: 0, residentMb: 0 };
+  for (const h of pool.holdings) {
+    const { phase } = h.lease;
+    if (!leases.has(h.lease) || (phase !== "held" && phase !== "settling")) continue;
+    charged.outstandingMb += outstandingOf(h);
+    charged.claimedMb += Math.max(h.reservedMb, h.residentMb ?? 0);
+    charged.residentMb += h.residentMb ?? 0;
+  }
+  return charged;
 }

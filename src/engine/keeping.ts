@@ -1,5 +1,6 @@
+import { chargeAgain, stopCharging } from "./charges.ts";
 import type { Mib, Millis } from "./sample.ts";
-import type { EngineState, Holding, LeaseRecord, PoolKey } from "./state.ts";
+import type { EngineState, LeaseRecord } from "./state.ts";
 import type { Workload } from "./types.ts";
 
 /**
@@ -30,6 +31,7 @@ export function keep(state: EngineState, lease: LeaseRecord, news: KeepingNews |
   if (news === undefined) {
     lease.keeping = undefined;
     state.keepers.delete(lease);
+    chargeAgain(state, lease, now);
     return;
   }
   const before = lease.keeping;
@@ -37,9 +39,19 @@ export function keep(state: EngineState, lease: LeaseRecord, news: KeepingNews |
   lease.keeping = { ...news, minResidenceMs, readySince: before?.readySince ?? now };
   state.keepers.add(lease);
   if (before === undefined) noteWorth(state, lease, now);
-  if (news.ready) {
-    state.wakes.push({ at: stayUntil(lease.keeping), kind: "resident-stays", id: lease.id });
-  }
+  if (lease.executions.size === 0) stopCharging(state, lease, now);
+  if (news.ready && stayUntil(lease.keeping) > now) staysFor(state, lease, lease.keeping);
+}
+
+/** What it gave back it loads again: from here its minimum residence counts anew. */
+export function loadedAgain(state: EngineState, lease: LeaseRecord, now: Millis): void {
+  if (lease.keeping === undefined) return;
+  lease.keeping = { ...lease.keeping, readySince: now };
+  staysFor(state, lease, lease.keeping);
+}
+
+function staysFor(state: EngineState, lease: LeaseRecord, keeping: Keeping): void {
+  state.wakes.push({ at: stayUntil(keeping), kind: "resident-stays", id: lease.id });
 }
 
 /** Until when it stays, whoever waits. */
@@ -64,7 +76,7 @@ function sizeOf(lease: LeaseRecord): Mib | undefined {
 }
 
 /** True for a lease that may be taken back now for this request. Choice and mark are one step, so that it is true when it goes. */
-export function mayEvict(lease: LeaseRecord, workload: Workload, now: Millis): boolean {
+export function mayEvict(state: EngineState, lease: LeaseRecord, workload: Workload, now: Millis): boolean {
   const { keeping } = lease;
   return (
     keeping !== undefined &&
@@ -74,23 +86,13 @@ export function mayEvict(lease: LeaseRecord, workload: Workload, now: Millis): b
     keeping.ready &&
     !keeping.pinned &&
     (lease.workload.importance ?? 0) <= (workload.importance ?? 0) &&
-    now >= stayUntil(keeping)
+    now >= stayUntil(keeping) &&
+    !isToBeMeasured(state, lease, now)
   );
 }
 
-/**
- * What a pool would have available without the lease; undefined: it was not measured, and nothing is counted on. What it was
- * promised and has not taken is off the books with it, so both count.
- */
-export function worthOf(h: Holding): Mib | undefined {
-  return h.residentMb === undefined ? undefined : Math.max(h.reservedMb, h.residentMb);
-}
-
-/** What would be available in each pool without these leases. */
-export function worthOfAll(leases: Iterable<LeaseRecord>): Map<PoolKey, Mib> {
-  const mb = new Map<PoolKey, Mib>();
-  for (const lease of leases) {
-    for (const h of lease.holdings) mb.set(h.pool, (mb.get(h.pool) ?? 0) + (worthOf(h) ?? 0));
-  }
-  return mb;
+/** It has just given memory back, and no measurement shows what it has kept: that may be nothing, and it need not go. */
+export function isToBeMeasured(state: EngineState, { givenBackAt, holdings }: LeaseRecord, now: Millis): boolean {
+  if (givenBackAt === undefined || now - givenBackAt >= state.settings.releaseLagMs) return false;
+  return holdings.some((h) => h.residentAt !== undefined && h.residentAt <= givenBackAt);
 }

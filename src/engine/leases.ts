@@ -1,6 +1,7 @@
 import { poolKeyOf, poolOf, sum } from "./books.ts";
+import { charge, chargeAgain, stopCharging } from "./charges.ts";
 import type { Effect } from "./events.ts";
-import { noteMeasured } from "./evictions.ts";
+import { hasDeadline, noteMeasured } from "./evictions.ts";
 import type { Judgement } from "./judge.ts";
 import { noteWorth } from "./keeping.ts";
 import { countRunning, shareOf } from "./quota.ts";
@@ -41,7 +42,8 @@ export function grant(
     kind: ticket.kind,
     estimateMs,
     share: shareOf(state, workload.requirements),
-    chargedMs: 0,
+    chargedFrom: now,
+    chargedUntil: now,
     phase: "held",
     expiresAt: ticket.hold === "stream" ? undefined : now + ticket.ttlMs,
     claimBy: undefined,
@@ -85,29 +87,15 @@ export function grant(
   return lease;
 }
 
-/**
- * Charges a tenant for its lease: at admission for as long as it is thought to run, so that a burst of requests does not get in
- * before anything counts; again for as long whenever it has run for what was charged.
- */
-export function charge(state: EngineState, lease: LeaseRecord, forMs: Millis, now: Millis): void {
-  if (state.settings.fairShareHalfLifeMs === 0) return;
-  const ms = Math.max(1, forMs);
-  state.fairShare.charge(lease.workload.tenant, lease.share * ms, now);
-  lease.chargedMs += ms;
-  state.wakes.push({ at: lease.grantedAt + lease.chargedMs, kind: "lease-charge", id: lease.id });
-}
-
 /** What was charged and not used is given back, and how long it ran is learned. */
 function settleAccount(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Millis): void {
   const ranMs = now - lease.grantedAt;
-  const { fairShareHalfLifeMs: halfLife } = state.settings;
-  // What was charged has decayed since; as much of it is given back as is left of it.
-  const left = halfLife === 0 ? 0 : 0.5 ** (ranMs / halfLife);
-  state.fairShare.refund(lease.workload.tenant, lease.share * Math.max(0, lease.chargedMs - ranMs) * left, now);
+  stopCharging(state, lease, now);
   // One that nobody claimed, renewed or let finish says nothing about how long such work takes.
   const isHeard = lease.claimBy === undefined;
-  // How long a resident stays says nothing about how long its work takes.
-  if (isHeard && lease.keeping === undefined && (why === "released" || why === "process-exited" || why === "stream-closed")) {
+  // How long a resident stays says nothing about how long its work takes. Another program that listens is no resident.
+  const isResident = lease.keeping?.holder === "worker";
+  if (isHeard && !isResident && (why === "released" || why === "process-exited" || why === "stream-closed")) {
     state.durations.learn(lease.kind, lease.estimateMs, ranMs);
   }
 }
@@ -161,9 +149,7 @@ function leave(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Milli
 
 /** It was asked back and did not come: whatever it still has is not free. */
 function isOverdue(lease: LeaseRecord, why: LeaseEnd, now: Millis): boolean {
-  return (
-    why === "evicted" && lease.keeping?.holder === "watcher" && lease.eviction !== undefined && now >= lease.eviction.deadline
-  );
+  return why === "evicted" && hasDeadline(lease) && now >= (lease.eviction?.deadline ?? Infinity);
 }
 
 function becomeOrphan(state: EngineState, lease: LeaseRecord): void {
@@ -214,7 +200,9 @@ function isBack(state: EngineState, h: Holding): boolean {
   const figures = state.pools.get(h.pool)?.figures;
   if (end === undefined || end.residentMb === 0) return true;
   if (end.usedMb === undefined || figures?.usedMb === undefined || !figures.attribution) return false;
-  return end.usedMb - figures.usedMb >= backShare * end.residentMb;
+  // Whoever it was taken back for may need the last of it: somebody else must not go instead.
+  const share = h.lease.eviction === undefined ? backShare : 1;
+  return end.usedMb - figures.usedMb >= share * end.residentMb;
 }
 
 function finish(state: EngineState, lease: LeaseRecord): void {
@@ -239,22 +227,19 @@ export function startExecution(state: EngineState, lease: LeaseRecord, execution
   if (lease.keeping !== undefined) {
     state.keepValues.used(lease.workload.name, now);
     noteWorth(state, lease, now);
-    if (lease.grantedAt + lease.chargedMs <= now) chargeFrom(state, lease, now);
+    chargeAgain(state, lease, now);
   }
   const { name } = lease.workload;
   state.executionsByName.set(name, (state.executionsByName.get(name) ?? 0) + 1);
   state.rules.get(lease.policy)?.onExecutionStart(name);
 }
 
-/** It was idle, and nobody was charged for that: anybody who waited could have had it. */
-function chargeFrom(state: EngineState, lease: LeaseRecord, now: Millis): void {
-  lease.chargedMs = now - lease.grantedAt;
-  charge(state, lease, lease.estimateMs, now);
-}
-
 export function finishExecution(state: EngineState, lease: LeaseRecord, executionId: string, now: Millis): void {
   if (!lease.executions.delete(executionId)) return;
-  if (lease.executions.size === 0) lease.idleSince = now;
+  if (lease.executions.size === 0) {
+    lease.idleSince = now;
+    if (lease.keeping !== undefined) stopCharging(state, lease, now);
+  }
   const { name } = lease.workload;
   const left = (state.executionsByName.get(name) ?? 1) - 1;
   if (left > 0) state.executionsByName.set(name, left);
@@ -278,7 +263,7 @@ export function processExited(state: EngineState, process: ProcessKey, now: Mill
   effects.push({ type: "watch-processes", processes: [...state.processOwner.keys()] });
   if (lease.processes.size > 0) return;
   if (lease.phase === "held") {
-    endLease(state, lease, "process-exited", now, effects);
+    endLease(state, lease, lease.eviction === undefined ? "process-exited" : "evicted", now, effects);
   } else if (lease.phase === "orphan") {
     lease.endedAt = now;
     // Its memory is foreign by now; only what is still outstanding waits for a newer measurement.

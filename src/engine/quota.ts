@@ -47,6 +47,21 @@ export function quotaReason(state: EngineState, workload: Workload, gone?: Reado
   return undefined;
 }
 
+/** By how much the tenant would be over its limits with this; not above 0: it would not. */
+export function overLimit(
+  state: EngineState,
+  workload: Workload,
+  gone?: ReadonlySet<LeaseRecord>,
+): { readonly gpus: number; readonly vramMb: Mib } {
+  const limits = limitsOf(state, workload.tenant);
+  const has = hasWithout(state, workload.tenant, gone);
+  const needs = needsOf(workload);
+  return {
+    gpus: needs.gpus > 0 ? has.gpus + needs.gpus - (limits.gpus ?? Infinity) : 0,
+    vramMb: needs.vramMb > 0 ? has.vramMb + needs.vramMb - (limits.vramMb ?? Infinity) : 0,
+  };
+}
+
 function hasWithout(state: EngineState, tenant: string, gone: ReadonlySet<LeaseRecord> = new Set()) {
   let { gpus, vramMb } = state.running.get(tenant) ?? { gpus: 0, vramMb: 0 };
   for (const lease of gone) {

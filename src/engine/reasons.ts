@@ -1,6 +1,7 @@
-import { availableOf, poolKeyOf } from "./books.ts";
+import { poolKeyOf } from "./books.ts";
 import {
   allowedDevices,
+  availableWithout,
   deviceBlock,
   exclusivityConflict,
   type FitContext,
@@ -11,7 +12,7 @@ import {
 } from "./fit.ts";
 import { mib } from "./mib.ts";
 import type { GpuSample, Mib } from "./sample.ts";
-import { type EngineState, hostPool, type Pool, type TicketRecord } from "./state.ts";
+import { type EngineState, hostPool, type Pool, type TicketHold, type TicketRecord } from "./state.ts";
 import type { Reason, Requirements } from "./types.ts";
 
 /**
@@ -136,14 +137,14 @@ function memoryReason(
   gpu: string,
   at: { gpuUuid: string; neededMb: Mib },
 ): Reason | undefined {
-  const rival = exclusivityConflict(pool, req.exclusive);
+  const rival = exclusivityConflict(pool, req.exclusive, ctx.gone);
   if (rival !== undefined) {
     const message = rival.lease.workload.requirements.exclusive
       ? `${gpu} is leased exclusively to ${rival.lease.id}`
       : `${gpu} is wanted exclusively and ${rival.lease.id} has a lease on it`;
     return { code: "INSUFFICIENT_GPU_MEMORY", message, ...at, availableMb: 0, heldBy: holders(pool) };
   }
-  const availableMb = availableOf(state, pool);
+  const availableMb = availableWithout(state, pool, ctx.gone);
   if (availableMb === undefined) return undefined;
   if (availableMb < req.vramMb) {
     const numbers = {
@@ -171,12 +172,12 @@ function memoryReason(
     ];
     return { code: "INSUFFICIENT_GPU_MEMORY", message: parts.join("; "), ...numbers };
   }
-  const held = tightestHold(state, pool, ctx.holds);
+  const held = tightestHold(state, pool, ctx.holds, ctx.gone);
   if (held !== undefined && (req.exclusive || held.besideMb < req.vramMb)) {
     const { hold } = held;
     return {
       code: "HELD_FOR_EARLIER_TICKET",
-      message: `${gpu} is held for ${hold.ticket.id}, ${whyHeld(state, hold.ticket)}`,
+      message: `${gpu} is held for ${hold.ticket.id}, ${whyHeld(state, hold)}`,
       ...at,
       availableMb,
       heldBy: [hold.ticket.id],
@@ -185,8 +186,8 @@ function memoryReason(
   return undefined;
 }
 
-function whyHeld(state: EngineState, ticket: TicketRecord): string {
-  return state.evictions.byTicket.has(ticket.id)
+function whyHeld(state: EngineState, { ticket, since }: TicketHold): string {
+  return since === undefined
     ? "and idle leases are taken back for it"
     : `which has been overtaken ${state.line.overtakenOf(ticket)} times`;
 }
@@ -214,7 +215,7 @@ function ramReason(state: EngineState, neededMb: Mib, ctx: FitContext): Reason |
     return { code: "INSUFFICIENT_SYSTEM_RAM", message: `host memory is not known: ${why}`, neededMb };
   }
   if (availableMb >= neededMb) return undefined;
-  const withoutHolds = availableOf(state, pool) ?? availableMb;
+  const withoutHolds = availableWithout(state, pool, ctx.gone) ?? availableMb;
   if (withoutHolds >= neededMb) {
     const heldBy = ctx.holds.filter((h) => h.ramMb !== undefined).map((h) => h.ticket.id);
     return {

@@ -1,8 +1,9 @@
-import { refusalNow } from "./admit.ts";
+import { countOvertaking, refreshHolds, refusalNow } from "./admit.ts";
 import { poolOf, sum } from "./books.ts";
 import { neverFits } from "./capacity.ts";
 import { contextOf, keepStart } from "./context.ts";
 import { judge, policyFor } from "./judge.ts";
+import { loadedAgain } from "./keeping.ts";
 import type { Mib, Millis } from "./sample.ts";
 import type { EngineState, LeaseRecord, PoolKey } from "./state.ts";
 import type { Refusal } from "./types.ts";
@@ -14,24 +15,30 @@ import type { Refusal } from "./types.ts";
 export function refillLease(state: EngineState, lease: LeaseRecord, asked: string, now: Millis): Refusal | undefined {
   if (lease.givenBackAt === undefined) return undefined;
   const policy = policyFor(state, asked, "now");
-  const { workload } = lease;
+  const { requirements } = lease.workload;
+  const gpuUuids = lease.gpus.map((g) => g.uuid);
+  const workload = { ...lease.workload, requirements: { ...requirements, gpuUuids } };
   const { kept } = state;
   if (policy !== "permissive" && state.line.size > 0) keepStart(state, now);
   const place = { seq: state.nextSeq, workload, pollIntervalMs: state.settings.maxSampleAgeMs };
   const gone = { leases: new Set([lease]), mb: claimsOf(lease) };
   const ctx = { ...contextOf(state, place, now), gone };
-  const on = lease.gpus.map((g) => g.uuid);
-  const judgement = judge(state, policy, { workload, mayWait: false, waitedMs: 0 }, ctx, on, true);
+  const judgement = judge(state, policy, { workload, mayWait: false, waitedMs: 0 }, ctx);
   state.kept = kept;
   if (judgement.verdict !== "admit" || (judgement.overcommitted && policy !== "permissive")) {
-    return neverFits(state, workload.requirements) ?? refusalNow(state, workload, ctx, judgement.message, policy);
+    return neverFits(state, requirements) ?? refusalNow(state, workload, ctx, judgement.message, policy);
   }
-  const { vramMb, ramMb } = workload.requirements;
+  const { vramMb, ramMb } = requirements;
+  const takes = lease.holdings.some((h) => h.reservedMb < (h.gpuUuid === undefined ? ramMb : vramMb));
+  // What others wait for, as a new lease would.
+  if (takes && policy !== "permissive") countOvertaking(state, place, lease.gpus);
   lease.givenBackAt = undefined;
   for (const h of lease.holdings) {
     h.reservedMb = h.gpuUuid === undefined ? ramMb : vramMb;
     sum(poolOf(state, h.pool));
   }
+  if (takes && policy !== "permissive") refreshHolds(state, now);
+  loadedAgain(state, lease, now);
   state.version++;
   return undefined;
 }

@@ -1,5 +1,5 @@
 import { sum } from "./books.ts";
-import type { MachineSample, Mib } from "./sample.ts";
+import type { MachineSample, Mib, Millis } from "./sample.ts";
 import { type EngineState, type Holding, hostPool, type LeaseRecord, type Pool } from "./state.ts";
 
 /**
@@ -42,9 +42,10 @@ function measuredByLease(state: EngineState, sample: MachineSample): Measured {
 }
 
 /** Its holder gave memory back, and this is what it has kept. */
-function lower(h: Holding, observedAt: number): void {
+function lower(h: Holding): void {
   const { givenBackAt } = h.lease;
-  if (givenBackAt === undefined || observedAt <= givenBackAt || h.residentMb === undefined) return;
+  if (givenBackAt === undefined || h.residentMb === undefined || h.residentAt === undefined || h.residentAt <= givenBackAt)
+    return;
   h.reservedMb = Math.min(h.reservedMb, h.residentMb);
 }
 
@@ -53,15 +54,17 @@ function creditProcesses(pool: Pool, sample: MachineSample, measured: Measured):
   for (const h of pool.holdings) {
     const { lease } = h;
     // A list from after the end accounts for it: what it may still have is foreign use in it.
-    if (lease.phase === "settling" && list !== undefined && list.observedAt > (lease.endedAt ?? Infinity)) setResident(h, 0);
+    if (lease.phase === "settling" && list !== undefined && list.observedAt > (lease.endedAt ?? Infinity)) {
+      setResident(h, 0, list.observedAt);
+    }
     if (lease.phase !== "held" && lease.phase !== "orphan") continue;
     if (list === undefined || list.observedAt <= lease.grantedAt || lease.processes.size === 0 || h.gpuUuid === undefined) {
       setResident(h, undefined);
       continue;
     }
     const byGpu = measured.get(lease);
-    setResident(h, byGpu?.has(h.gpuUuid) ? byGpu.get(h.gpuUuid) : 0);
-    lower(h, list.observedAt);
+    setResident(h, byGpu?.has(h.gpuUuid) ? byGpu.get(h.gpuUuid) : 0, list.observedAt);
+    lower(h);
   }
 }
 
@@ -75,8 +78,8 @@ function creditTrees(pool: Pool, sample: MachineSample): void {
       const tree = sample.treeRam.get(key);
       total = total === undefined || tree === undefined ? undefined : total + tree;
     }
-    setResident(h, total);
-    if (sample.host !== undefined) lower(h, sample.host.observedAt);
+    setResident(h, total, sample.host?.observedAt);
+    lower(h);
   }
 }
 
@@ -102,14 +105,16 @@ function creditGrowth(pool: Pool): void {
     h.baselineMb = Math.min(h.baselineMb, used);
     const credit = Math.min(h.reservedMb, Math.max(0, used - h.baselineMb - taken));
     taken += credit;
-    setResident(h, credit);
-    lower(h, figures.observedAt);
+    setResident(h, credit, figures.observedAt);
+    lower(h);
   }
 }
 
-function setResident(h: Holding, mb: Mib | undefined): void {
+function setResident(h: Holding, mb: Mib | undefined, at?: Millis): void {
   if (mb === undefined) delete h.residentMb;
   else h.residentMb = mb;
+  if (mb === undefined || at === undefined) delete h.residentAt;
+  else h.residentAt = at;
 }
 
 /** The first sample with a new process list fixes how much of the use is foreign, until the next list. */

@@ -32,6 +32,8 @@ export interface Holding {
   /** Falls when the holder gives memory back; rises when it asks for it again. */
   reservedMb: Mib;
   residentMb?: Mib;
+  /** When that was measured. */
+  residentAt?: Millis;
   /** Use of the pool at the time of the grant, where memory cannot be attributed and growth is the estimate. */
   baselineMb?: Mib;
 }
@@ -69,8 +71,9 @@ export interface LeaseRecord {
   readonly estimateMs: Millis;
   /** The part of the machine that it takes, 0 to 1: its largest share of any kind of memory. */
   readonly share: number;
-  /** How long its tenant has been charged for so far. */
-  chargedMs: Millis;
+  /** For which time its tenant has been charged lately; see charges.ts. */
+  chargedFrom: Millis;
+  chargedUntil: Millis;
   phase: LeasePhase;
   /** Undefined for `stream`. */
   expiresAt: Millis | undefined;
@@ -156,14 +159,14 @@ export interface Pool {
 }
 
 /**
- * Memory held for a ticket that was overtaken often enough. Whoever is behind it may use these pools only as far as it still fits
- * beside those who came since.
+ * Memory held for a ticket that was overtaken often enough, or that idle leases are taken back for. Whoever is behind it may use
+ * these pools only as far as it still fits: beside those who came since, once all others have left; or beside all who stay.
  */
 export interface TicketHold {
   readonly ticket: TicketRecord;
   readonly pools: ReadonlySet<PoolKey>;
-  /** Leases with this token or a later one came since. */
-  readonly since: number;
+  /** Leases with this token or a later one came since. Undefined: leases are taken back for it, and nobody else is to leave. */
+  readonly since: number | undefined;
   /** Host memory that must stay available for it; undefined: it needs none. */
   readonly ramMb: Mib | undefined;
 }

@@ -1,10 +1,10 @@
 import { takeFigures } from "./books.ts";
+import { chargeOn } from "./charges.ts";
 import type { Effect, EngineEvent, Outcome, Reply } from "./events.ts";
-import { evictForWaiting } from "./evict.ts";
-import { endEvictions } from "./evictions.ts";
+import { evictAgain, evictForWaiting } from "./evict.ts";
 import { Failure } from "./failure.ts";
 import { keep, stayUntil } from "./keeping.ts";
-import { attach, charge, drainLeases, endLease, finishExecution, processExited, startExecution } from "./leases.ts";
+import { attach, drainLeases, endLease, finishExecution, processExited, startExecution } from "./leases.ts";
 import { servePass } from "./pass.ts";
 import { refillLease } from "./refill.ts";
 import { attribute } from "./residents.ts";
@@ -33,7 +33,7 @@ export function step(state: EngineState, event: EngineEvent, now: Millis): Outco
   if (freed && event.type === "submit") servePass(state, now, effects);
   const { reply, serve } = handle(state, event, now, effects);
   if (serve || (freed && event.type !== "submit")) servePass(state, now, effects);
-  if (state.evictions.underWay.size > 0) endEvictions(state, now, effects);
+  if (state.evictions.underWay.size > 0 && evictAgain(state, now, effects)) servePass(state, now, effects);
   if (freed || mayNeedRoom(event)) evictForWaiting(state, now, effects);
   if (state.version !== versionBefore || event.type === "sample" || event.type === "tick") effects.push({ type: "changed" });
   return { reply, effects };
@@ -276,9 +276,7 @@ function due(state: EngineState, wake: Wake, now: Millis, effects: Effect[]): vo
     case "kept-start":
       break;
     case "lease-charge":
-      // An idle one that anybody who waits may have is charged to nobody.
-      if (lease !== undefined && (lease.keeping === undefined || lease.executions.size > 0))
-        charge(state, lease, lease.chargedMs, now);
+      if (lease !== undefined) chargeOn(state, lease, now);
       break;
     case "resident-stays":
       break;
@@ -305,7 +303,7 @@ function isMeant(state: EngineState, wake: Wake): boolean {
       return state.kept?.ticket.id === wake.id && state.kept.startsAt === wake.at;
     case "lease-charge": {
       const lease = state.leases.get(wake.id);
-      return lease?.phase === "held" && lease.grantedAt + lease.chargedMs === wake.at;
+      return lease?.phase === "held" && lease.chargedUntil === wake.at;
     }
     case "lease-drained":
       return state.leases.has(wake.id);

@@ -1,6 +1,6 @@
 import { availableOf, capacityOf, poolKeyOf } from "./books.ts";
 import { contextOf } from "./context.ts";
-import type { Eviction } from "./evictions.ts";
+import { type Eviction, hasDeadline } from "./evictions.ts";
 import { type DeviceBlock, deviceBlock, hostIsFresh } from "./fit.ts";
 import { expectedStartOf, latestStartOf } from "./forecast.ts";
 import { policyFor } from "./judge.ts";
@@ -41,7 +41,7 @@ export function leaseView(lease: LeaseRecord): LeaseView {
 }
 
 function evictionView(lease: LeaseRecord, { reason, deadline }: Eviction): NonNullable<LeaseView["eviction"]> {
-  return lease.keeping?.holder === "worker" ? { reason } : { reason, deadline };
+  return hasDeadline(lease) ? { reason, deadline } : { reason };
 }
 
 function publicState(lease: LeaseRecord): LeaseView["state"] {

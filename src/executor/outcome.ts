@@ -25,7 +25,7 @@ export interface ExecutionFailure {
   readonly refusal?: Refusal;
   /** At most 4 KiB. */
   readonly stderrTail?: string;
-  /** How often it was run; absent when it never ran. */
+  /** How often it was tried, a load that ran out of memory counted; absent when it never ran and was not tried again. */
   readonly attempts?: number;
 }
 

@@ -25,6 +25,8 @@ export interface LoadSite {
   readonly killGraceMs: number;
   /** For manifests that do not say. */
   readonly loadStallMs: number;
+  /** Time that a worker gets to answer a call that was cancelled, in ms; undefined: 10 s. */
+  readonly cancelGraceMs?: number;
   readonly oomKills: OomKills;
   readonly onError: (error: unknown) => void;
 }
@@ -38,6 +40,8 @@ export interface LoadAudience {
   loading(message: string): void;
   log(line: string, stderr: boolean): void;
   ready(): Promise<void> | undefined;
+  /** Later, while it serves: it did not answer to a cancellation, and must be given nothing more. */
+  stuck(): void;
 }
 
 /** How loading ended. After anything but `ready` nothing of it is left. */
@@ -70,7 +74,12 @@ export async function loadWorker(
         killGraceMs: site.killGraceMs,
         ...(env[leaseMarker] === undefined ? {} : { marker: `${leaseMarker}=${env[leaseMarker]}` }),
       },
-      { onError: site.onError, ...(site.register === undefined ? {} : { register: site.register }) },
+      {
+        onError: site.onError,
+        onStuck: () => audience.stuck(),
+        ...(site.cancelGraceMs === undefined ? {} : { cancelGraceMs: site.cancelGraceMs }),
+        ...(site.register === undefined ? {} : { register: site.register }),
+      },
     );
     if (!start.ok) return { kind: "failed", code: "SPAWN", message: `could not be started. ${start.message}` };
     const { worker } = start;
@@ -151,10 +160,15 @@ export function ranOut(end: { readonly resource: "gpu" | "ram"; readonly neededM
 }
 
 /** What is told to whoever waited for a worker that could not be loaded. */
-export function loadFailure(name: string, end: Extract<LoadEnd, { kind: "failed" | "out-of-memory" }>): ExecutionFailure {
+export function loadFailure(
+  name: string,
+  end: Extract<LoadEnd, { kind: "failed" | "out-of-memory" }>,
+  attempts: number,
+): ExecutionFailure {
   const message = `Plugin "${name}" ${end.message}`;
-  if (end.kind === "out-of-memory") return { code: "OUT_OF_MEMORY", message };
-  return { code: end.code, message, ...(end.stderrTail === undefined ? {} : { stderrTail: end.stderrTail }) };
+  const told = { message, ...(attempts > 1 ? { attempts } : {}) };
+  if (end.kind === "out-of-memory") return { code: "OUT_OF_MEMORY", ...told };
+  return { code: end.code, ...told, ...(end.stderrTail === undefined ? {} : { stderrTail: end.stderrTail }) };
 }
 
 /**

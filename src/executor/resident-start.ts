@@ -30,6 +30,8 @@ export interface StartAudience {
   evict(): void;
   /** Its lease is over, whoever ended it. */
   leaseEnded(): void;
+  /** The worker on this lease did not answer to a cancellation: it must be given nothing more. */
+  stuck(tenancy: Tenancy): void;
 }
 
 /** How a start ended. After anything but `ready` nothing of it is left, and the lease was given back. */
@@ -73,6 +75,7 @@ export async function startWorker(site: LoadSite, request: StartRequest, audienc
       loading: (message) => audience.loading(message),
       log: (line, stderr) => audience.log(line, stderr),
       ready: () => audience.ready(),
+      stuck: () => audience.stuck(tenancy),
     });
     tenancy.loadPeak = memory.peak();
     if (end.kind !== "ready") return end;

@@ -264,6 +264,9 @@ export class Resident {
         else this.#site.onError(new Error(`the worker of ${this.name} was to be evicted while it was ${this.#state}`));
       },
       leaseEnded: () => this.#leaseEnded(),
+      stuck: (tenancy) => {
+        if (this.#tenancy === tenancy) this.#retiring = true;
+      },
     };
   }
 
@@ -296,9 +299,10 @@ export class Resident {
     if (end.kind === "out-of-memory" && !isSecondTry) this.need.ranOut(manifest, peak, end.ran);
     if (end.kind === "cancelled" || this.need.isRaised) {
       this.#breaker.abandoned(this.#site.now());
+      if (this.need.isRaised) this.#waiters.tellTriesAgain();
       return;
     }
-    const failure = loadFailure(this.name, end);
+    const failure = loadFailure(this.name, end, isSecondTry ? 2 : 1);
     this.#breaker.failed(this.#site.now(), { kind: failure.code, message: end.message });
     this.#waiters.take(first)?.fail({ ok: false, failure });
   }

@@ -28,6 +28,8 @@ export class Residents {
    */
   load(plugin: LoadedPlugin, timeoutMs: number, signal: AbortSignal): Promise<Outcome | undefined> {
     const resident = this.#of(plugin.manifest.name);
+    // Before it waits: whoever waits for a broken worker is turned away.
+    resident.forgive();
     const wait = deadline(signal, timeoutMs);
     const ready = new Promise<Outcome | undefined>((resolve, reject) => {
       const over = () => {
@@ -46,6 +48,7 @@ export class Residents {
         admitted() {},
         loading() {},
         log() {},
+        triesAgain() {},
         ready: () => undefined,
         give(use) {
           use.done();
@@ -54,7 +57,6 @@ export class Residents {
         fail: resolve,
         reject,
       });
-      resident.forgive();
     });
     return ready.finally(() => wait.stop());
   }

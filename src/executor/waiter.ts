@@ -19,6 +19,8 @@ export interface Waiter {
   /** Its worker loads, and says this about it. */
   loading(message: string): void;
   log(line: string, stderr: boolean): void;
+  /** Its worker ran out of memory while it loaded, and is started again with more. */
+  triesAgain(): void;
   /** As in a RunContext. */
   ready(): Promise<void> | undefined;
   /** It has the worker, and is counted on its lease already. */

@@ -47,6 +47,10 @@ export class Waiters {
     for (const waiter of this.#list) waiter.loading(message);
   }
 
+  tellTriesAgain(): void {
+    for (const waiter of this.#list) waiter.triesAgain();
+  }
+
   tellLog(line: string, stderr: boolean): void {
     for (const waiter of this.#list) waiter.log(line, stderr);
   }

@@ -36,8 +36,13 @@ const tries = 2;
 
 /** Gets the worker, runs on it, and gives it back, whatever happens. Rejects when there is no outcome to tell. */
 export async function runOnWorker(site: WorkerAttemptSite, resident: Resident, task: WorkerTask): Promise<Outcome> {
-  for (let attempt = 1; ; attempt += 1) {
-    const use = await acquire(resident, task);
+  let attempt = 0;
+  const nextTry = () => {
+    attempt += 1;
+  };
+  for (;;) {
+    nextTry();
+    const use = await acquire(resident, task, nextTry);
     if ("ok" in use) return use;
     const { end, ran } = await runOnce(site, resident, task, use);
     if (ran !== undefined && attempt < tries && !task.execution.signal.aborted) continue;
@@ -45,8 +50,15 @@ export async function runOnWorker(site: WorkerAttemptSite, resident: Resident, t
   }
 }
 
-/** Waits for the worker; answers an outcome when there is none for it. */
-function acquire(resident: Resident, { execution, plugin, request, wait }: WorkerTask): Promise<WorkerUse | Outcome> {
+/**
+ * Waits for the worker; answers an outcome when there is none for it.
+ * @param triesAgain its worker ran out of memory while it loaded, which was a try.
+ */
+function acquire(
+  resident: Resident,
+  { execution, plugin, request, wait }: WorkerTask,
+  triesAgain: () => void,
+): Promise<WorkerUse | Outcome> {
   return new Promise((resolve, reject) => {
     let reasons: readonly Reason[] = [];
     const settle = (settled: () => void) => {
@@ -81,6 +93,7 @@ function acquire(resident: Resident, { execution, plugin, request, wait }: Worke
       admitted: (lease, env) => execution.admitted(lease, env),
       loading: (message) => execution.loading(message),
       log: (line, stderr) => execution.log(line, stderr),
+      triesAgain,
       ready: () => execution.ready(),
       give: (use) => settle(() => resolve(use)),
       fail: (outcome) => settle(() => resolve(outcome)),

@@ -16,8 +16,13 @@ export interface WorkerCommand {
 export interface WorkerOptions {
   /** Told of it before it gets its first message, and when nothing of it is left. */
   readonly register?: ProcessRegister;
-  /** Time that it gets to answer a call that was cancelled, in ms; then it is ended. Default 10 s. */
+  /** Time that it gets to answer a call that was cancelled, in ms; then it is no good any more. Default 10 s. */
   readonly cancelGraceMs?: number;
+  /**
+   * It did not answer to a cancellation: give it nothing more. With other calls under way, the cancelled one is over and whoever
+   * keeps the worker ends it after them; without, it is being ended already. Where this is absent it is ended at once in both cases.
+   */
+  readonly onStuck?: () => void;
   /** Time that it gets to exit after it was asked to, in ms. Default 5 s. */
   readonly shutdownMs?: number;
   /** How long a call that takes nothing of its logs may hold it up, in ms. Default 30 s. */

@@ -35,7 +35,7 @@ const drainMs = 5_000;
  * - loading: from `initialize`, until it has answered.
  * - serving: answers calls of `execute`; `release` when there are none.
  * - ending: from all, when `shutdown` or `kill` was called, when it cannot be talked to any more, when it did not answer to a
- *   cancellation, or when it failed to load. Calls that are under way may still be answered.
+ *   cancellation and nothing else ran, or when it failed to load. Calls that are under way may still be answered.
  * - gone: its first process has exited and nothing of the group is left. Every call is over by then.
  *
  * It knows nothing of leases and memory; whoever keeps it decides what it is asked for, and in which order.
@@ -51,6 +51,8 @@ export class WorkerProcess {
   readonly #wire: WorkerWire;
   readonly #waiting = new Set<(gone: WorkerLost) => void>();
   #watch: LoadWatch | undefined;
+  /** Calls of `execute` that are not over. */
+  #calls = 0;
   #initialized = false;
   #shutDown = false;
   #ending = false;
@@ -120,22 +122,30 @@ export class WorkerProcess {
     if (signal.aborted) return { kind: "cancelled" };
     const place = this.#output.audience.add(call);
     const source = new CancellationTokenSource();
+    this.#calls += 1;
     let stopWaiting = () => {};
+    let giveUp = () => {};
+    const stuck = new Promise<{ readonly kind: "stuck" }>((resolve) => {
+      giveUp = () => resolve({ kind: "stuck" });
+    });
     const cancel = () => {
       place.leave();
       if (place.answered) return;
       // A wire that is down takes no cancellation; what is left of the worker is being ended.
       if (this.#wire.open) source.cancel();
-      stopWaiting = this.#awaitCancelled(call.executionId);
+      stopWaiting = this.#awaitCancelled(call.executionId, giveUp);
     };
     signal.addEventListener("abort", cancel, { once: true });
-    const answer = await this.#ask("execute", { execution_id: call.executionId, arguments: args }, source.token);
+    const asked = this.#ask("execute", { execution_id: call.executionId, arguments: args }, source.token);
+    const answer = await Promise.race([asked, stuck]);
+    this.#calls -= 1;
     const aborted = signal.aborted;
     stopWaiting();
     place.answered = true;
-    await this.#output.caughtUp();
+    if (answer.kind !== "stuck") await this.#output.caughtUp();
     signal.removeEventListener("abort", cancel);
     place.gone();
+    if (answer.kind === "stuck") return { kind: "cancelled" };
     if (answer.kind === "lost") return aborted ? { kind: "cancelled" } : answer;
     return callEndOf(answer, aborted);
   }
@@ -221,12 +231,18 @@ export class WorkerProcess {
   }
 
   /**
-   * A worker that does not answer to a cancellation is ended. One whose answer may lie unread, because somebody else takes nothing,
+   * A worker that does not answer to a cancellation is ended: at once when nothing else runs on it, else by whoever keeps it, when the
+   * others are over. One whose answer may lie unread, because somebody else takes nothing,
    * gets as much time more as that can last.
    * @returns stops waiting.
    */
-  #awaitCancelled(executionId: string): () => void {
-    const end = () => this.#endFor(`It did not answer when execution ${executionId} was cancelled.`);
+  #awaitCancelled(executionId: string, giveUp: () => void): () => void {
+    const { onStuck } = this.#options;
+    const end = () => {
+      onStuck?.();
+      if (this.#calls > 1 && onStuck !== undefined) giveUp();
+      else this.#endFor(`It did not answer when execution ${executionId} was cancelled.`);
+    };
     let timer = setTimeout(() => {
       if (!this.#output.audience.waiting) return end();
       timer = setTimeout(end, this.#slowReaderMs);

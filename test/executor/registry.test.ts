@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -99,11 +99,29 @@ it("has examples that load and run", async () => {
   const registry = new Registry([resolve(import.meta.dirname, "../../examples/plugins")]);
   const { plugins, errors } = await registry.loadAll();
   expect(errors).toEqual([]);
-  expect(plugins.map((p) => p.manifest.name)).toEqual(["hello", "word-count"]);
+  expect(plugins.map((p) => p.manifest.name)).toEqual(["echo-worker", "hello", "torch-worker", "word-count"]);
   const { executor } = house({ registry });
   const hello = await executor.outcome(executor.start(request("hello", { arguments: { name: "Ada" } })), never);
   expect(hello).toEqual({ ok: true, result: "Hello, Ada!\n" });
   const events = await all(executor.watch(executor.start(request("word-count", { arguments: { text: "a b  c\nd" } })), never));
   expect(events.at(-1)).toEqual({ kind: "result", result: { words: 4, lines: 2, gpus: "GPU-0" } });
   expect(events).toContainEqual({ kind: "log", line: "counting 8 characters", stderr: true });
+  await executor.shutdown(0);
+});
+
+const hasPython = spawnSync("python3", ["--version"]).status === 0;
+if (!hasPython) process.stderr.write("SKIPPED: the example echo-worker needs python3, which is not here.\n");
+
+it.skipIf(!hasPython)("has an example of a worker that answers twice from one process", async () => {
+  const registry = new Registry([resolve(import.meta.dirname, "../../examples/plugins")]);
+  await registry.loadAll();
+  const { executor, admission } = house({ registry });
+  const ask = () => executor.outcome(executor.start(request("echo-worker", { arguments: { text: "hi" } })), never);
+  const outcomes = [await ask(), await ask()];
+  await executor.shutdown(0);
+  expect(outcomes).toMatchObject([
+    { ok: true, result: { text: "hi", calls: 1 } },
+    { ok: true, result: { text: "hi", calls: 2 } },
+  ]);
+  expect([admission.attached.length, admission.held]).toEqual([1, 0]);
 });

@@ -304,6 +304,26 @@ describe("a cancelled call", () => {
     expect(running(worker.pid)).toBe(false);
   });
 
+  it("that is not answered is over for its caller, and others on the worker go on where somebody is told to end it", async () => {
+    let stuck = 0;
+    const onStuck = () => {
+      stuck += 1;
+    };
+    const worker = await loaded({}, { cancelGraceMs: 50, onStuck });
+    const [call, other] = [new Call(), new Call()];
+    const [end, otherEnd] = [call.run(worker, { do: "hang" }), other.run(worker, { do: "wait" })];
+    call.controller.abort();
+    expect(await end).toEqual({ kind: "cancelled" });
+    expect([stuck, running(worker.pid)]).toEqual([1, true]);
+    other.controller.abort();
+    expect(await otherEnd).toEqual({ kind: "cancelled" });
+    const alone = new Call();
+    const last = alone.run(worker, { do: "hang" });
+    alone.controller.abort();
+    expect(await last).toEqual({ kind: "cancelled" });
+    expect([stuck, running(worker.pid)]).toEqual([2, false]);
+  });
+
   it("does not cost the worker its life when the answer lies behind what somebody else does not take", async () => {
     const worker = await loaded({}, { cancelGraceMs: 100, slowReaderMs: 60_000 });
     const [slow, call] = [new SlowCall(2), new Call()];

@@ -233,6 +233,7 @@ export function describeKit(name: string, command: () => readonly string[]): voi
         '{"jsonrpc":"2.0","method":"execute","params":{}}',
         '{"jsonrpc":"2.0","method":"unheard"}',
         '{"jsonrpc":"2.0","id":1,"result":2}',
+        '{"id":1,"result":2}',
         '{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}',
       ]) {
         kit.write(silent);

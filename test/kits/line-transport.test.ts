@@ -207,7 +207,7 @@ describe("pausing", () => {
     all.reader.pause();
     all.listen();
     let written = 0;
-    while (stream.write(line(written))) written += 1;
+    while (written < 100 && stream.write(line(written))) written += 1;
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     expect(all.told).toEqual([]);
     expect(stream.writableNeedDrain).toBe(true);

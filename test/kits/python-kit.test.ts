@@ -47,16 +47,16 @@ describe.runIf(present)("the kit for Python", () => {
     expect(error).toMatchObject({ code: -32000, message: expect.stringContaining("sys.exit(3)"), data: { fatal: true } });
   });
 
-  it("writes whole lines when several threads talk at the same time", async () => {
-    // Into a pipe, which takes a longer line in pieces when it is nearly full. Node's own are sockets.
-    const kit = await start(["sh", "-c", '"$0" "$@" | cat', ...probe]);
-    const texts = ["a".repeat(8_000), "b".repeat(8_000)];
-    for (const id of texts.map((text) => kit.execute({ do: "chatter", text }))) await kit.answerTo(id);
-    expect(kit.strays.map((line) => line.slice(0, 100))).toEqual([]);
-    const told = kit.notifications("log").map((m) => m.params?.message);
-    expect(texts.map((text) => told.filter((t) => t === text).length)).toEqual([1_000, 1_000]);
-    kit.child.stdin.end();
-    await kit.ended;
+  it("writes whole lines when several threads talk at the same time and the system takes them in pieces", () => {
+    const program = join(import.meta.dirname, "programs/pieces.py");
+    const { status, stdout, stderr } = spawnSync(python, ["-B", program], { encoding: "utf8" });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const told = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { params: unknown }).params);
+    const expected = ["a", "b", "c"].flatMap((name) => Array.from({ length: 20 }, (_, n) => [name, n]));
+    expect(told.sort()).toEqual(expected.sort());
   });
 
   it("keeps stdin for itself: a child that reads it finds it empty", async () => {
@@ -71,12 +71,16 @@ describe.runIf(present)("the kit for Python", () => {
     expect(spawnSync("mkfifo", [until]).status).toBe(0);
     const kit = await start(probe);
     const child = (await kit.run({ do: "fork", until })).result as number;
-    const closed = once(kit.child.stdout, "close");
-    kit.child.stdin.end();
-    await closed;
-    expect(running(child)).toBe(true);
-    const writer = spawn("sh", ["-c", 'exec 3>"$0"', until]);
-    await once(writer, "exit");
+    try {
+      const closed = once(kit.child.stdout, "close");
+      kit.child.stdin.end();
+      await closed;
+      expect(running(child)).toBe(true);
+    } finally {
+      // Opening the pipe is what it waits for.
+      const writer = spawn("sh", ["-c", 'exec 3>"$0"', until]);
+      await once(writer, "exit");
+    }
     await waitFor(() => !running(child), "the forked child to end");
     rmSync(folder, { recursive: true });
   });
@@ -131,7 +135,7 @@ describe.runIf(present)("the examples for Python", () => {
     const kit = await start(example("echo_worker.py"));
     expect(kit.notifications("progress").at(-1)?.params).toEqual({ fraction: 1, message: "10001 rows" });
     const args = { text: "hello", steps: 3, step_ms: 1 };
-    expect((await kit.run(args)).result).toEqual({ arguments: args, length_squared: 25, calls: 1 });
+    expect((await kit.run(args)).result).toEqual({ ...args, length_squared: 25, calls: 1 });
     expect(
       kit
         .notifications("progress")
@@ -139,7 +143,7 @@ describe.runIf(present)("the examples for Python", () => {
         .map((m) => m.params?.message),
     ).toEqual(["step 1 of 3", "step 2 of 3", "step 3 of 3"]);
     expect((await kit.call("release", {})).result).toBeNull();
-    expect((await kit.run({})).result).toEqual({ arguments: {}, length_squared: 0, calls: 2 });
+    expect((await kit.run({})).result).toEqual({ length_squared: 0, calls: 2 });
     expect(kit.notifications("log").map((m) => m.params?.message)).toEqual(["building the table again"]);
   });
 

@@ -11,7 +11,7 @@ import { reasonsOf, ticketView } from "../../src/engine/views.ts";
 import type { SimMachine, SimProcess } from "./machine.ts";
 
 /** What must hold after every step, each named after its promise. A broken one throws with what was seen. */
-function must(promise: string, holds: boolean, seen: unknown): void {
+export function must(promise: string, holds: boolean, seen: unknown): void {
   if (!holds) throw new Error(`${promise}: ${JSON.stringify(seen)}`);
 }
 
@@ -40,8 +40,10 @@ export function neverOverCapacity(state: EngineState, lease: LeaseView, truth: T
       const mayGrow = l.phase === "held" || l.phase === "orphan";
       if (mayGrow) {
         // Who is seen to have outgrown its promise is charged what it has.
-        const seen = l.holdings.find((h) => h.gpuUuid === uuid)?.residentMb ?? 0;
-        claimed += Math.max(share.vramMb, seen);
+        const holding = l.holdings.find((h) => h.gpuUuid === uuid);
+        // One that gave memory back is what it has, until it has asked for it again.
+        const grows = process?.alive ? Math.min(process.targetMb, process.promisedMb) : 0;
+        claimed += Math.max(holding?.reservedMb ?? share.vramMb, holding?.residentMb ?? 0, grows);
         if (process !== undefined) counted.add(process);
       }
     }
@@ -171,9 +173,10 @@ function nobodyIsOverALimit(state: EngineState): void {
 
 /** A warm worker that ran once fits again: its lease is enough, whoever waits and whatever was measured since. */
 function aWarmWorkerFitsAgain(state: EngineState, now: Millis): void {
-  for (const { id, token, phase, wasUsed, executions, claimBy } of state.leases.values()) {
-    // To use a lease that may be taken back is to claim it, and would change what comes.
+  for (const { id, token, phase, wasUsed, executions, claimBy, keeping, eviction } of state.leases.values()) {
+    // To use a lease that may be taken back is to claim it, and would change what comes; to use a resident, who goes next.
     if (phase !== "held" || !wasUsed || executions.size > 0 || claimBy !== undefined) continue;
+    if (keeping !== undefined || eviction !== undefined) continue;
     const books = () =>
       JSON.stringify([...state.pools.values()].map((p) => [p.key, p.claimedMb, p.outstandingMb, p.foreignMb]));
     const before = books();
@@ -211,12 +214,13 @@ export function boundedOvertaking(state: EngineState, before: ReadonlySet<Ticket
   const record = state.leases.get(lease.id);
   if (lease.policy === "permissive" || lease.overcommitted || record === undefined) return;
   for (const hold of state.holds) {
-    if (!before.has(hold.ticket) || lease.token < hold.since) continue;
+    if (!before.has(hold.ticket) || hold.since === undefined || lease.token < hold.since) continue;
     if (hold.ticket.workload.priority < lease.workload.priority) continue;
     // Of one tenant, who came later is behind.
     const isBehind = hold.ticket.workload.tenant === lease.workload.tenant && orderOf(hold.ticket.id) < orderOf(lease.id);
     if (hold.ticket.workload.priority === lease.workload.priority && !isBehind) continue;
-    for (const key of hold.pools) if (record.holdings.some((h) => h.pool === key)) besideIsLeft(state, hold, key, lease, now);
+    for (const key of hold.pools)
+      if (record.holdings.some((h) => h.pool === key)) besideIsLeft(state, hold, hold.since, key, lease, now);
   }
 }
 
@@ -225,7 +229,7 @@ function orderOf(id: string): number {
   return Number(id.replace(/^\D+/, ""));
 }
 
-function besideIsLeft(state: EngineState, hold: TicketHold, key: string, lease: LeaseView, now: Millis): void {
+function besideIsLeft(state: EngineState, hold: TicketHold, from: number, key: string, lease: LeaseView, now: Millis): void {
   const pool = state.pools.get(key);
   const capacity = pool === undefined ? undefined : capacityOf(state, pool);
   if (pool === undefined || capacity === undefined || key === "host") return;
@@ -233,8 +237,7 @@ function besideIsLeft(state: EngineState, hold: TicketHold, key: string, lease: 
   for (const h of pool.holdings) {
     const { token, phase } = h.lease;
     // What an ended lease has not given back is part of foreign use.
-    if (phase !== "releasing" && token >= hold.since && token <= lease.token)
-      since += Math.max(h.reservedMb, h.residentMb ?? 0);
+    if (phase !== "releasing" && token >= from && token <= lease.token) since += Math.max(h.reservedMb, h.residentMb ?? 0);
   }
   const left = capacity - (pool.foreignMb ?? 0) - since - hold.ticket.workload.requirements.vramMb;
   must("bounded overtaking: the ticket still fits beside those who came since", left >= 0, {

@@ -49,11 +49,6 @@ class Probe(Worker):
             ctx.progress()
             ctx.log("a line\nand ü")
             return None
-        if what == "chatter":
-            meeting.wait()
-            for _ in range(1000):
-                ctx.log(arguments["text"])
-            return None
         if what == "wait":
             ctx.progress(message="waiting")
             while True:
