@@ -1,5 +1,6 @@
 import { refreshHolds } from "./admit.ts";
 import { poolKeyOf } from "./books.ts";
+import { keepStart } from "./context.ts";
 import type { Effect } from "./events.ts";
 import { costOf, planEviction } from "./eviction-plan.ts";
 import { type Eviction, endEvictions } from "./evictions.ts";
@@ -13,32 +14,56 @@ import { leaseView } from "./views.ts";
 /** So many waiting tickets are looked at, in order. */
 const looksAtMost = 16;
 
-/** Makes room for those who wait and fit nowhere, where idle leases can be had back. Grants nothing. */
-export function evictForWaiting(state: EngineState, now: Millis, effects: Effect[]): void {
-  if (state.keepers.size === 0 || state.line.size === 0) return;
-  let looked = 0;
-  for (const ticket of state.line.inOrder(state.orderAt)) {
-    if (!ticket.connected || state.evictions.byTicket.has(ticket.id)) continue;
-    if (looked++ >= looksAtMost) return;
-    const isAnyIdle = [...state.keepers].some((lease) => mayEvict(state, lease, ticket.workload, now));
-    if (isAnyIdle) evictFor(state, ticket, now, effects);
-  }
+/** Makes room for those who wait and fit nowhere, where idle leases can be had back. Grants nothing. True: somebody was asked. */
+export function evictForWaiting(state: EngineState, now: Millis, effects: Effect[]): boolean {
+  if (state.keepers.size === 0 || state.line.size === 0) return false;
+  return evictForEach(state, firstWithoutPlan(state), now, effects);
 }
 
 /**
  * Tells of evictions that are over. Whoever waits all the same has another plan at once, before somebody takes what came back.
- * True when nothing is held any more for one of them, so that others may fit.
+ * True when there is such a ticket: what was held for it is not any more, or otherwise, so that others may fit.
  */
 export function evictAgain(state: EngineState, now: Millis, effects: Effect[]): boolean {
-  const stillWait = endEvictions(state, now, effects);
-  for (const ticket of stillWait) if (ticket.connected) evictFor(state, ticket, now, effects);
-  return stillWait.some((ticket) => !state.evictions.byTicket.has(ticket.id));
+  const stillWait = new Set(endEvictions(state, now, effects));
+  if (stillWait.size === 0) return false;
+  const inOrder = [...state.line.inOrder(state.orderAt)].filter((ticket) => stillWait.has(ticket) && ticket.connected);
+  evictForEach(state, inOrder, now, effects);
+  return true;
 }
 
-function evictFor(state: EngineState, ticket: TicketRecord, now: Millis, effects: Effect[]): void {
+function* firstWithoutPlan(state: EngineState): Generator<TicketRecord, void, undefined> {
+  let looked = 0;
+  for (const ticket of state.line.inOrder(state.orderAt)) {
+    if (!ticket.connected || state.evictions.byTicket.has(ticket.id)) continue;
+    if (looked++ >= looksAtMost) return;
+    yield ticket;
+  }
+}
+
+/**
+ * Under the start that is kept for the first, as when they start: whoever would be in its way would not start when others have
+ * gone either. Where nobody fitted, the last pass has kept none.
+ */
+function evictForEach(state: EngineState, tickets: Iterable<TicketRecord>, now: Millis, effects: Effect[]): boolean {
+  const { kept } = state;
+  let isAsked = false;
+  let isKept = false;
+  for (const ticket of tickets) {
+    if (![...state.keepers].some((lease) => mayEvict(state, lease, ticket.workload, now))) continue;
+    if (!isKept) keepStart(state, now);
+    // Who is asked to go changes when the first is thought to start.
+    isKept = !evictFor(state, ticket, now, effects);
+    isAsked ||= !isKept;
+  }
+  state.kept = kept;
+  return isAsked;
+}
+
+function evictFor(state: EngineState, ticket: TicketRecord, now: Millis, effects: Effect[]): boolean {
   const policy = policyFor(state, ticket.policy, "wait");
   const plan = planEviction(state, ticket, { policy, waitedMs: now - ticket.submittedAt }, now);
-  if (plan === undefined) return;
+  if (plan === undefined) return false;
   const { requirements: req, name } = ticket.workload;
   const what = [
     ...(req.gpuCount > 0 ? [`${mib(req.vramMb)} on ${req.gpuCount === 1 ? "a GPU" : `${req.gpuCount} GPUs`}`] : []),
@@ -74,4 +99,5 @@ function evictFor(state: EngineState, ticket: TicketRecord, now: Millis, effects
     deadline: eviction.deadline,
     leases: plan.victims.map(leaseView),
   });
+  return true;
 }

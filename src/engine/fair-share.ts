@@ -22,6 +22,7 @@ export class FairShare {
   readonly #inflated = new Map<string, number>();
   #epoch: Millis = 0;
   #sweepAt = sweepAtLeast;
+  #changes = 0;
   #factorAt: Millis = 0;
   #factor = 1;
 
@@ -33,6 +34,11 @@ export class FairShare {
   /** How many tenants are remembered: those with usage, and at most as many again that have none any more. */
   get size(): number {
     return this.#inflated.size;
+  }
+
+  /** Rises whenever a tenant's usage changes by more than decay, so that others may come first now. */
+  get changes(): number {
+    return this.#changes;
   }
 
   /** What a cost counts for: whole share·ms, not above 2^36; 0 when fair share is off, and for anything that is not a number. */
@@ -69,6 +75,7 @@ export class FairShare {
   }
 
   #set(tenant: string, inflated: number, now: Millis): void {
+    this.#changes++;
     this.#inflated.set(tenant, inflated);
     if (!(inflated > 0) || this.usageOf(tenant, now) === 0) this.#inflated.delete(tenant);
     if (this.#inflated.size > this.#sweepAt) this.#sweep(now);

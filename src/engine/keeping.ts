@@ -43,6 +43,12 @@ export function keep(state: EngineState, lease: LeaseRecord, news: KeepingNews |
   if (news.ready && stayUntil(lease.keeping) > now) staysFor(state, lease, lease.keeping);
 }
 
+/** Its holder has given back what it could; the next measurement shows how much. */
+export function giveBack(lease: LeaseRecord, now: Millis): void {
+  lease.givenBackAt = now;
+  lease.gaveBackAt = now;
+}
+
 /** What it gave back it loads again: from here its minimum residence counts anew. */
 export function loadedAgain(state: EngineState, lease: LeaseRecord, now: Millis): void {
   if (lease.keeping === undefined) return;
@@ -94,5 +100,5 @@ export function mayEvict(state: EngineState, lease: LeaseRecord, workload: Workl
 /** It has just given memory back, and no measurement shows what it has kept: that may be nothing, and it need not go. */
 export function isToBeMeasured(state: EngineState, { givenBackAt, holdings }: LeaseRecord, now: Millis): boolean {
   if (givenBackAt === undefined || now - givenBackAt >= state.settings.releaseLagMs) return false;
-  return holdings.some((h) => h.residentAt !== undefined && h.residentAt <= givenBackAt);
+  return holdings.some((h) => h.residentAt === undefined || h.residentAt <= givenBackAt);
 }

@@ -54,6 +54,7 @@ export function grant(
     keeping: undefined,
     eviction: undefined,
     givenBackAt: undefined,
+    gaveBackAt: now,
     end: undefined,
     endedAt: undefined,
     atEnd: new Map(),

@@ -1,5 +1,6 @@
 import { availableOf, capacityOf, outstandingOf, poolKeyOf } from "./books.ts";
 import { kindOf } from "./durations.ts";
+import { hasDeadline } from "./evictions.ts";
 import { deviceBlock } from "./fit.ts";
 import { type PlanTask, planConstants } from "./plan-task.ts";
 import { hasLimits } from "./quota.ts";
@@ -119,6 +120,9 @@ function claimOf(h: Holding): Mib {
 const lateShare = 0.1;
 const lateMs: Millis = 1_000;
 
+/** How long a worker is thought to take to end. */
+const leavesInMs: Millis = 1_000;
+
 /** When a lease is thought to end, from now; a guess unless its owner said so and it is not late. */
 function endOfLease(state: EngineState, lease: LeaseRecord, now: Millis): { endsAt: Millis; isGuess: boolean } {
   if (lease.phase === "orphan") return { endsAt: Infinity, isGuess: true };
@@ -129,6 +133,9 @@ function endOfLease(state: EngineState, lease: LeaseRecord, now: Millis): { ends
   // A little late: it may end at any moment, but has not; only what has ended counts as free at 0.
   if (said !== undefined && elapsed <= said * (1 + lateShare) + lateMs)
     return { endsAt: Math.max(1, said - elapsed), isGuess: false };
+  // It is asked to go.
+  if (lease.eviction !== undefined)
+    return { endsAt: hasDeadline(lease) ? Math.max(1, lease.eviction.deadline - now) : leavesInMs, isGuess: true };
   // Late: as likely as not it takes as long again.
   if (said !== undefined) return { endsAt: Math.max(1_000, elapsed - said), isGuess: true };
   return { endsAt: state.durations.remainingMs(lease.estimateMs, elapsed, planConstants.remainingShare), isGuess: true };

@@ -1,5 +1,5 @@
 import { sum } from "./books.ts";
-import type { MachineSample, Mib, Millis } from "./sample.ts";
+import type { MachineSample, Mib, Millis, ProcessSample } from "./sample.ts";
 import { type EngineState, type Holding, hostPool, type LeaseRecord, type Pool } from "./state.ts";
 
 /**
@@ -41,7 +41,7 @@ function measuredByLease(state: EngineState, sample: MachineSample): Measured {
   return out;
 }
 
-/** Its holder gave memory back, and this is what it has kept. */
+/** Its holder gave memory back, and this is what it has kept. Not by an estimate: its memory may have been taken for another's. */
 function lower(h: Holding): void {
   const { givenBackAt } = h.lease;
   if (givenBackAt === undefined || h.residentMb === undefined || h.residentAt === undefined || h.residentAt <= givenBackAt)
@@ -58,7 +58,7 @@ function creditProcesses(pool: Pool, sample: MachineSample, measured: Measured):
       setResident(h, 0, list.observedAt);
     }
     if (lease.phase !== "held" && lease.phase !== "orphan") continue;
-    if (list === undefined || list.observedAt <= lease.grantedAt || lease.processes.size === 0 || h.gpuUuid === undefined) {
+    if (list === undefined || !tellsOf(lease, list, pool) || lease.processes.size === 0 || h.gpuUuid === undefined) {
       setResident(h, undefined);
       continue;
     }
@@ -66,6 +66,12 @@ function creditProcesses(pool: Pool, sample: MachineSample, measured: Measured):
     setResident(h, byGpu?.has(h.gpuUuid) ? byGpu.get(h.gpuUuid) : 0, list.observedAt);
     lower(h);
   }
+}
+
+/** A list from before its grant tells nothing of a lease; nor does one from before it gave memory back, beside figures from after. */
+function tellsOf({ grantedAt, gaveBackAt }: LeaseRecord, { observedAt }: ProcessSample, pool: Pool): boolean {
+  if (observedAt <= grantedAt) return false;
+  return observedAt > gaveBackAt || (pool.figures?.observedAt ?? Infinity) <= gaveBackAt;
 }
 
 function creditTrees(pool: Pool, sample: MachineSample): void {
@@ -106,7 +112,6 @@ function creditGrowth(pool: Pool): void {
     const credit = Math.min(h.reservedMb, Math.max(0, used - h.baselineMb - taken));
     taken += credit;
     setResident(h, credit, figures.observedAt);
-    lower(h);
   }
 }
 

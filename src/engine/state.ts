@@ -91,8 +91,10 @@ export interface LeaseRecord {
   keeping: Keeping | undefined;
   /** Set while its holder is asked to give it back. */
   eviction: Eviction | undefined;
-  /** Its holder gave memory back then: it is charged for what measurements show since. */
+  /** Its holder gave memory back then: it is charged for what measurements show since. Until it asks for it again. */
   givenBackAt: Millis | undefined;
+  /** The last time that it did, also once it has asked for it again; before the first: its grant. */
+  gaveBackAt: Millis;
   end: LeaseEnd | undefined;
   endedAt: Millis | undefined;
   /** For each pool: its use, and this lease's part of it, in the last measurement before the end. */

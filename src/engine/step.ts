@@ -3,7 +3,7 @@ import { chargeOn } from "./charges.ts";
 import type { Effect, EngineEvent, Outcome, Reply } from "./events.ts";
 import { evictAgain, evictForWaiting } from "./evict.ts";
 import { Failure } from "./failure.ts";
-import { keep, stayUntil } from "./keeping.ts";
+import { giveBack, keep, stayUntil } from "./keeping.ts";
 import { attach, drainLeases, endLease, finishExecution, processExited, startExecution } from "./leases.ts";
 import { servePass } from "./pass.ts";
 import { refillLease } from "./refill.ts";
@@ -33,10 +33,21 @@ export function step(state: EngineState, event: EngineEvent, now: Millis): Outco
   if (freed && event.type === "submit") servePass(state, now, effects);
   const { reply, serve } = handle(state, event, now, effects);
   if (serve || (freed && event.type !== "submit")) servePass(state, now, effects);
-  if (state.evictions.underWay.size > 0 && evictAgain(state, now, effects)) servePass(state, now, effects);
-  if (freed || mayNeedRoom(event)) evictForWaiting(state, now, effects);
+  makeRoom(state, now, effects, freed || serve || mayNeedRoom(event));
   if (state.version !== versionBefore || event.type === "sample" || event.type === "tick") effects.push({ type: "changed" });
   return { reply, effects };
+}
+
+/** Evictions that end, and those that begin, change what others may have beside their tickets. */
+function makeRoom(state: EngineState, now: Millis, effects: Effect[], isNeeded: boolean): void {
+  let hasEnded: boolean;
+  let isAsked: boolean;
+  do {
+    hasEnded = state.evictions.underWay.size > 0 && evictAgain(state, now, effects);
+    if (hasEnded) servePass(state, now, effects);
+    isAsked = (isNeeded || hasEnded) && evictForWaiting(state, now, effects);
+    if (isAsked) servePass(state, now, effects);
+  } while (hasEnded || isAsked);
 }
 
 /** False for events after which nobody waits who did not before, and nobody is idle who was not. */
@@ -51,6 +62,9 @@ interface Handled {
 }
 
 function handle(state: EngineState, event: EngineEvent, now: Millis, effects: Effect[]): Handled {
+  const { changes } = state.fairShare;
+  // A tenant is charged again, or not any more: another one's tickets may come first now.
+  const isMoved = () => state.line.tenants > 1 && state.fairShare.changes !== changes;
   switch (event.type) {
     case "submit":
       return { reply: submit(state, event, now, effects), serve: false };
@@ -76,25 +90,29 @@ function handle(state: EngineState, event: EngineEvent, now: Millis, effects: Ef
       endLease(state, lease, event.why ?? (lease.eviction === undefined ? "released" : "evicted"), now, effects);
       return { reply: { type: "lease", lease: leaseView(lease) }, serve: true };
     }
-    case "start-execution":
-      return withLease(state, event.leaseId, event.token, (lease) => {
+    case "start-execution": {
+      const handled = withLease(state, event.leaseId, event.token, (lease) => {
         if (lease.eviction !== undefined) return beingEvicted(lease);
         startExecution(state, lease, event.executionId, now);
         return undefined;
       });
+      return { ...handled, serve: isMoved() };
+    }
     case "finish-execution": {
       const lease = state.leases.get(event.leaseId);
       if (lease !== undefined) finishExecution(state, lease, event.executionId, now);
-      return { reply: done, serve: false };
+      return { reply: done, serve: isMoved() };
     }
-    case "keep":
-      return withLease(state, event.leaseId, event.token, (lease) => {
+    case "keep": {
+      const handled = withLease(state, event.leaseId, event.token, (lease) => {
         keep(state, lease, event.keeping, now);
         return undefined;
       });
+      return { ...handled, serve: isMoved() };
+    }
     case "give-back":
       return withLease(state, event.leaseId, event.token, (lease) => {
-        lease.givenBackAt = now;
+        giveBack(lease, now);
         if (state.line.size > 0) effects.push({ type: "refresh" });
         return undefined;
       });

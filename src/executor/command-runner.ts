@@ -42,7 +42,7 @@ export class CommandRunner implements Runner {
 
   async #run(plugin: LoadedPlugin, argv: readonly string[], stdin: string, context: RunContext): Promise<Outcome> {
     const oomKills: OomKills = this.#options.oomKills ?? (async () => undefined);
-    const killsBefore = await oomKills();
+    const killsBefore = oomKills();
     const leaseId = context.env[leaseMarker];
     const started = await startProcessGroup({
       argv,
@@ -69,7 +69,7 @@ export class CommandRunner implements Runner {
     context.signal.removeEventListener("abort", end);
     await output.finish();
     if (refused !== undefined) throw refused.error;
-    const ranOut = !context.signal.aborted && (await killedByKernel(report, killsBefore, oomKills));
+    const ranOut = !context.signal.aborted && (await killedByKernel(report, oomKills, killsBefore));
     return outcomeOf(plugin, report, output, context.signal, ranOut);
   }
 }

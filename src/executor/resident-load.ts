@@ -64,7 +64,7 @@ export async function loadWorker(
   const uuids = lease.gpus.map((g) => g.uuid);
   const leave = await site.turns.enter(uuids, manifest.serialLoad, audience.signal);
   try {
-    const killsBefore = await site.oomKills();
+    const killsBefore = site.oomKills();
     const start = await WorkerProcess.start(
       {
         name: manifest.name,
@@ -125,7 +125,7 @@ async function failureOf(
   plugin: LoadedPlugin,
   end: Exclude<InitEnd, { kind: "ready" }>,
   stallMs: number,
-  killsBefore: number | undefined,
+  killsBefore: Promise<number | undefined>,
 ): Promise<LoadEnd> {
   switch (end.kind) {
     case "cancelled":
@@ -141,7 +141,7 @@ async function failureOf(
       return { kind: "failed", code: "LOAD_FAILED", message, stderrTail: end.stderrTail };
     }
     case "lost": {
-      if (await killedByKernel(end.report, killsBefore, site.oomKills)) {
+      if (await killedByKernel(end.report, site.oomKills, killsBefore)) {
         return {
           kind: "out-of-memory",
           ran: { resource: "ram" },

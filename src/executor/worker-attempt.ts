@@ -116,7 +116,7 @@ async function runOnce(site: WorkerAttemptSite, resident: Resident, task: Worker
   execution.started(use.worker.pid);
   const memory = site.admission.watchMemory(use.lease.id);
   try {
-    const killsBefore = await site.oomKills();
+    const killsBefore = site.oomKills();
     const end = await use.worker.execute(
       args,
       {
@@ -152,9 +152,13 @@ async function runOnce(site: WorkerAttemptSite, resident: Resident, task: Worker
   }
 }
 
-async function whatRanOut(end: CallEnd, killsBefore: number | undefined, kills: OomKills): Promise<OutOfMemory | undefined> {
+async function whatRanOut(
+  end: CallEnd,
+  killsBefore: Promise<number | undefined>,
+  kills: OomKills,
+): Promise<OutOfMemory | undefined> {
   if (end.kind === "out-of-memory") return ranOut(end);
-  if (end.kind === "lost" && (await killedByKernel(end.report, killsBefore, kills))) return { resource: "ram" };
+  if (end.kind === "lost" && (await killedByKernel(end.report, kills, killsBefore))) return { resource: "ram" };
   return undefined;
 }
 

@@ -55,9 +55,11 @@ describe("who goes", () => {
 
     const t = new Stage();
     t.resident("a", 6_000, { ask: { workload: { importance: 5 } } });
-    t.wait({ vramMb: 8_000 }, { workload: { importance: 4 } });
+    const lesser = t.wait({ vramMb: 8_000 }, { workload: { importance: 4 } });
     t.show();
     expect(t.evictions).toEqual([]);
+    // It comes first, and whoever delays it would not start when the resident has gone either.
+    t.step({ type: "cancel", ticketId: lesser });
     t.wait({ vramMb: 8_000 }, { workload: { importance: 5 } });
     expect(t.evictions).toEqual([["a"]]);
   });

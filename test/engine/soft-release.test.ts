@@ -92,6 +92,31 @@ describe("a worker that gives memory back and lives", () => {
     expect(bench.evicting(soft, idle)).toEqual([soft, idle]);
   });
 
+  it("is not credited with what it had by a list from before, beside figures from after: foreign use would be taken for its own", () => {
+    const bench = new ResidentBench([10_000]);
+    const worker = bench.resident(4_000);
+    bench.foreign(0, 2_000).measure();
+    const before = bench.now;
+    bench.pass(10);
+    bench.giveBack(worker);
+    // It gave 3,000 back, and somebody nobody leased to has taken them; nobody sees which.
+    bench.sample([{ ...(bench.cards[0] ?? expect.fail()), usedMb: 6_000, freeMb: 4_000 }], {
+      processes: {
+        observedAt: before,
+        list: [{ pid: worker.pid, gpuUuid: "GPU-0", usedMb: 4_000, name: "", lineage: [worker.process] }],
+      },
+    });
+    expect(available(bench)).toBe(0);
+    bench.refill(worker);
+    bench.sample([{ ...(bench.cards[0] ?? expect.fail()), usedMb: 6_000, freeMb: 4_000 }], {
+      processes: {
+        observedAt: before,
+        list: [{ pid: worker.pid, gpuUuid: "GPU-0", usedMb: 4_000, name: "", lineage: [worker.process] }],
+      },
+    });
+    expect(available(bench)).toBe(0);
+  });
+
   it("gives host memory back likewise", () => {
     const bench = new ResidentBench([10_000]);
     const worker = bench.resident(1_000, { ramMb: 40_000 });
@@ -118,7 +143,7 @@ describe("a worker that gives memory back and lives", () => {
     expect(refusalIn(bench.allocate({ vramMb: 1_000 })).reasons[0]?.code).toBe("QUOTA");
   });
 
-  it("without attribution frees what use fell by, as far as it was its own", () => {
+  it("frees nothing where memory cannot be attributed, because what use fell by may be another's; but it may be evicted (A17)", () => {
     const bench = new ResidentBench([10_000]);
     bench.change(0, { attribution: false });
     bench.measure();
@@ -126,8 +151,9 @@ describe("a worker that gives memory back and lives", () => {
     bench.giveBack(worker);
     worker.usedMb = 2_000;
     bench.measure();
-    expect(available(bench)).toBe(8_000);
-    expect(bench.refill(worker).type).toBe("lease");
+    expect(available(bench)).toBe(2_000);
+    bench.wait({ vramMb: 8_000 });
+    expect(bench.evicting(worker)).toEqual([worker]);
   });
 });
 

@@ -41,9 +41,11 @@ export function neverOverCapacity(state: EngineState, lease: LeaseView, truth: T
       if (mayGrow) {
         // Who is seen to have outgrown its promise is charged what it has.
         const holding = l.holdings.find((h) => h.gpuUuid === uuid);
-        // One that gave memory back is what it has, until it has asked for it again.
         const grows = process?.alive ? Math.min(process.targetMb, process.promisedMb) : 0;
-        claimed += Math.max(holding?.reservedMb ?? share.vramMb, holding?.residentMb ?? 0, grows);
+        const booked = Math.max(holding?.reservedMb ?? share.vramMb, holding?.residentMb ?? 0);
+        // One that gives memory back takes none until it has asked for it again.
+        const givesBack = l.givenBackAt !== undefined || l.keeping?.ready === false;
+        claimed += givesBack ? grows : Math.max(booked, grows);
         if (process !== undefined) counted.add(process);
       }
     }

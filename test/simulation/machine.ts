@@ -1,4 +1,4 @@
-import type { GpuSample, MachineSample, Millis, ProcessSample } from "../../src/engine/sample.ts";
+import type { GpuProcessSample, GpuSample, MachineSample, Millis, ProcessSample } from "../../src/engine/sample.ts";
 import type { Random } from "./random.ts";
 
 /** A process that fills GPU memory up to a target, and gives it back late after its end. */
@@ -11,7 +11,22 @@ export interface SimProcess {
   targetMb: number;
   /** What was promised for it; it may take more. */
   readonly promisedMb: number;
+  /** Host memory of its tree; 0: it is not measured. */
+  ramMb: number;
+  /** The driver does not tell its memory. */
+  isUntold: boolean;
   alive: boolean;
+}
+
+function listed(p: SimProcess, gpuUuid: string): GpuProcessSample {
+  const process = { pid: p.pid, gpuUuid, name: "job", lineage: [p.key] };
+  return p.isUntold ? process : { ...process, usedMb: p.usedMb };
+}
+
+function sumOf(sizes: Iterable<number>): number {
+  let sum = 0;
+  for (const mb of sizes) sum += mb;
+  return sum;
 }
 
 interface SimGpu {
@@ -29,6 +44,7 @@ interface Reading {
   readonly used: ReadonlyMap<string, number>;
   readonly foreign: ReadonlyMap<string, number>;
   readonly lost: ReadonlySet<string>;
+  readonly treeRam: ReadonlyMap<string, number>;
 }
 
 /** The truth that the engine never sees: physical memory, with processes that grow and memory that comes back late. */
@@ -68,7 +84,7 @@ export class SimMachine {
 
   start(gpus: readonly string[], targetMb: number, promisedMb: number): SimProcess {
     const pid = this.#pids++;
-    const process = { pid, key: `${pid}:1`, gpus, usedMb: 0, targetMb, promisedMb, alive: true };
+    const process = { pid, key: `${pid}:1`, gpus, usedMb: 0, targetMb, promisedMb, ramMb: 0, isUntold: false, alive: true };
     this.processes.push(process);
     return process;
   }
@@ -116,6 +132,7 @@ export class SimMachine {
       used: new Map(this.gpus.map((g) => [g.uuid, this.usedOn(g.uuid, now)])),
       foreign: new Map(this.gpus.map((g) => [g.uuid, g.foreignMb])),
       lost: new Set(this.gpus.filter((g) => g.lost).map((g) => g.uuid)),
+      treeRam: new Map(this.processes.filter((p) => p.alive && p.ramMb > 0).map((p) => [p.key, p.ramMb])),
     };
   }
 
@@ -123,9 +140,7 @@ export class SimMachine {
   list(now: Millis): void {
     this.#list = {
       observedAt: now,
-      list: this.processes
-        .filter((p) => p.alive && p.usedMb > 0)
-        .flatMap((p) => p.gpus.map((gpuUuid) => ({ pid: p.pid, gpuUuid, usedMb: p.usedMb, name: "job", lineage: [p.key] }))),
+      list: this.processes.filter((p) => p.alive && p.usedMb > 0).flatMap((p) => p.gpus.map((gpuUuid) => listed(p, gpuUuid))),
     };
   }
 
@@ -139,8 +154,8 @@ export class SimMachine {
       source: "simulation",
       simulated: true,
       gpus: this.gpus.map((g) => this.#row(g, reading)),
-      host: { totalMb: 64_000, availableMb: 60_000, observedAt: reading.at },
-      treeRam: new Map(),
+      host: { totalMb: 64_000, availableMb: 60_000 - sumOf(reading.treeRam.values()), observedAt: reading.at },
+      treeRam: reading.treeRam,
       message: "",
       ...(list === undefined || !this.attribution ? {} : { processes: list }),
     };

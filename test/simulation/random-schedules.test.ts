@@ -10,6 +10,7 @@ const from = Number(process.env.SLUICE_SEED ?? 1);
 /** Seeds that once broke a promise, each with what it found. */
 const regressions = JSON.parse(readFileSync(new URL("regressions.json", import.meta.url), "utf8")) as {
   seed: number;
+  schedule?: "residents";
   found: string;
 }[];
 
@@ -36,7 +37,8 @@ describe("random schedules", () => {
   });
 
   it("that once broke a promise keep it now", () => {
-    for (const { seed } of regressions) run(seed);
-    expect(regressions.length).toBeGreaterThan(0);
+    const seeds = regressions.filter((r) => r.schedule === undefined).map((r) => r.seed);
+    for (const seed of seeds) run(seed);
+    expect(seeds.length).toBeGreaterThan(0);
   });
 });
