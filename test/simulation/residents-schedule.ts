@@ -101,9 +101,13 @@ class ResidentsSchedule extends Schedule {
     return { ...needs, vramMb: random.whole(2_000, 14_000) };
   }
 
-  /** What was explained is what then happens; unless it may start as soon as memory of an ended lease is seen to be free. */
+  /**
+   * What was explained is what then happens; unless it may start as soon as memory of an ended lease is seen to be free, or somebody
+   * who was kept back until now starts in the same step, which is then another situation than the one that was explained.
+   */
   #wasShown(shown: readonly string[], reply: Outcome["reply"], effects: readonly Effect[]): void {
     if (reply.type !== "ticket" || reply.resumed || this.state.chosen !== undefined) return;
+    if (effects.some((e) => e.type === "granted")) return;
     const made = effects.find((e) => e.type === "evict" && e.ticketId === reply.ticketId);
     const victims = made?.type === "evict" ? made.leases.map((l) => l.id) : [];
     must("what is explained is what is done", shown.join() === victims.join(), { shown, victims, ticket: reply.ticketId });
@@ -233,7 +237,7 @@ class ResidentsSchedule extends Schedule {
   }
 
   #refillOf(lease: LeaseView): boolean {
-    const claims = () => [...this.state.pools.values()].reduce((sum, pool) => sum + pool.claimedMb, 0);
+    const claims = () => lease.gpus.reduce((sum, { uuid }) => sum + (this.state.pools.get(uuid)?.claimedMb ?? 0), 0);
     const before = claims();
     const { reply } = this.step({ type: "refill", leaseId: lease.id, token: lease.token, policy: "safety" });
     if (reply.type !== "lease") return false;
