@@ -67,6 +67,13 @@ export class Breaker {
   #openings = 0;
   #likeness = "";
   #lastError = "";
+  #subject = "";
+
+  /** What is to be started. What failed before it was another version or configuration does not count. */
+  isAbout(subject: string): void {
+    if (subject !== this.#subject) this.reset();
+    this.#subject = subject;
+  }
 
   mayStart(now: Millis): StartVerdict {
     switch (this.#state.kind) {

@@ -3,7 +3,7 @@ import { fillCommand } from "./arguments.ts";
 import { firstText, TailBytes } from "./bytes.ts";
 import { exitMessage } from "./exit-message.ts";
 import type { JsonObject } from "./json.ts";
-import { killedByKernel, type OomKills } from "./oom-kills.ts";
+import { killedByKernel, killsNow, type OomKills } from "./oom-kills.ts";
 import { failed, type Outcome } from "./outcome.ts";
 import { LineSplitter, maxLineBytes, ResultCollector } from "./output.ts";
 import { type ExitReport, type ProcessGroup, startProcessGroup } from "./process-group.ts";
@@ -42,7 +42,7 @@ export class CommandRunner implements Runner {
 
   async #run(plugin: LoadedPlugin, argv: readonly string[], stdin: string, context: RunContext): Promise<Outcome> {
     const oomKills: OomKills = this.#options.oomKills ?? (async () => undefined);
-    const killsBefore = oomKills();
+    const killsBefore = killsNow(oomKills);
     const leaseId = context.env[leaseMarker];
     const started = await startProcessGroup({
       argv,

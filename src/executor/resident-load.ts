@@ -4,7 +4,7 @@ import { exitMessage } from "./exit-message.ts";
 import type { LoadTurns } from "./load-turns.ts";
 import type { OutOfMemory } from "./memory-profile.ts";
 import type { OomKills } from "./oom-kills.ts";
-import { killedByKernel } from "./oom-kills.ts";
+import { killedByKernel, killsNow } from "./oom-kills.ts";
 import type { ExecutionFailure } from "./outcome.ts";
 import type { ProcessRegister } from "./process-register.ts";
 import type { LoadedPlugin } from "./registry.ts";
@@ -64,7 +64,7 @@ export async function loadWorker(
   const uuids = lease.gpus.map((g) => g.uuid);
   const leave = await site.turns.enter(uuids, manifest.serialLoad, audience.signal);
   try {
-    const killsBefore = site.oomKills();
+    const killsBefore = killsNow(site.oomKills);
     const start = await WorkerProcess.start(
       {
         name: manifest.name,

@@ -204,6 +204,7 @@ export class Resident {
     const { first } = this.#waiters;
     if (first === undefined) return;
     const now = this.#site.now();
+    this.#breaker.isAbout(profileKey(first.plugin.manifest));
     const verdict = this.#breaker.mayStart(now);
     if (verdict.ok) {
       this.#startOver = this.#start(first);

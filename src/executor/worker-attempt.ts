@@ -7,7 +7,7 @@ import type { ExecutionRequest } from "./executor.ts";
 import { exitMessage } from "./exit-message.ts";
 import type { JsonObject } from "./json.ts";
 import { type MemoryProfiles, type OutOfMemory, profileKey } from "./memory-profile.ts";
-import { killedByKernel, type OomKills } from "./oom-kills.ts";
+import { killedByKernel, killsNow, type OomKills } from "./oom-kills.ts";
 import { failed, type Outcome } from "./outcome.ts";
 import type { LoadedPlugin } from "./registry.ts";
 import type { Resident } from "./resident.ts";
@@ -116,7 +116,7 @@ async function runOnce(site: WorkerAttemptSite, resident: Resident, task: Worker
   execution.started(use.worker.pid);
   const memory = site.admission.watchMemory(use.lease.id);
   try {
-    const killsBefore = site.oomKills();
+    const killsBefore = killsNow(site.oomKills);
     const end = await use.worker.execute(
       args,
       {

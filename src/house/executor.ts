@@ -5,6 +5,7 @@ import { Executor } from "../executor/executor.ts";
 import { Leftovers } from "../executor/leftovers.ts";
 import { LoadTurns } from "../executor/load-turns.ts";
 import { MemoryProfiles } from "../executor/memory-profile.ts";
+import { rememberKills } from "../executor/oom-kills.ts";
 import { processRegister } from "../executor/process-register.ts";
 import type { Registry } from "../executor/registry.ts";
 import { Residents } from "../executor/residents.ts";
@@ -31,7 +32,10 @@ export async function openExecutor(config: ServeConfig, rooms: ExecutorRooms, lo
   const onError = (err: unknown) => log.error({ err }, "an execution could not be tidied up");
   const admission = executorAdmission({ gate, address, processKey, memory });
   const cgroup = new CgroupReader();
-  const oomKills = () => cgroup.oomKills();
+  const oomKills = rememberKills(
+    () => cgroup.oomKills(),
+    () => performance.now(),
+  );
   const profiles = new MemoryProfiles();
   const stateDir = config.state === ":memory:" ? undefined : config.state;
   const onWarn = (problem: string) => log.warn({ problem }, "workers are not fully guarded");

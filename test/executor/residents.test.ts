@@ -186,6 +186,15 @@ describe("a start that fails", () => {
     expect(w.admission.requests).toHaveLength(4);
   });
 
+  it("does not count once the manifest is another one: the next execution starts it at once", async () => {
+    const w = workers({ residentSite: { now: () => 1_000_000 } }, {}, { load: "die" });
+    const broken = await w.ask({ do: "pid" });
+    expect(broken).toMatchObject({ ok: false });
+    expect(w.residents.breaker("w")?.state).toBe("backing-off");
+    w.register({ version: "2" }, {});
+    expect(running(await w.pid())).toBe(true);
+  });
+
   it("because its program is not there says SPAWN", async () => {
     const w = house();
     ends.push(() => w.executor.shutdown(0));
