@@ -27,6 +27,8 @@ export function evictForWaiting(state: EngineState, now: Millis, effects: Effect
 export function evictAgain(state: EngineState, now: Millis, effects: Effect[]): boolean {
   const stillWait = new Set(endEvictions(state, now, effects));
   if (stillWait.size === 0) return false;
+  // What was held for those that are over stands in nobody's way any more.
+  refreshHolds(state, now);
   const inOrder = [...state.line.inOrder(state.orderAt)].filter((ticket) => stillWait.has(ticket) && ticket.connected);
   evictForEach(state, inOrder, now, effects);
   return true;
