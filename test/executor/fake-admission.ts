@@ -193,7 +193,7 @@ export class FakeAdmission implements Admission {
         priority: request.priority,
         labels: {},
       },
-      gpus: [],
+      gpus: request.requirements.gpuCount === 0 ? [] : [{ uuid: "GPU-0", index: 0, vramMb: request.requirements.vramMb }],
       ramMb: 0,
       grantedAt: 0,
       ttlMs: 60_000,

@@ -43,6 +43,13 @@ describe("an execution that runs out of memory", () => {
     expect([w.admission.held, w.errors]).toEqual([1, []]);
   });
 
+  it("of the GPU is run again with as much GPU memory as it said", async () => {
+    const resources = { requires_gpu: true, min_gpu_vram_mb: 200 };
+    const w = worker({ run: `start === 1 ? ${outOfMemory("gpu")} : ok(id, start)` }, {}, { resources });
+    expect(await w.ask()).toEqual({ ok: true, result: 2 });
+    expect(w.admission.requests.map((r) => r.requirements.vramMb)).toEqual([200, 900]);
+  });
+
   it("twice is told, and never run a third time", async () => {
     const w = worker({ run: outOfMemory("ram") });
     expect(await w.ask()).toMatchObject({ failure: { code: "OUT_OF_MEMORY", attempts: 2 } });

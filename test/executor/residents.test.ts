@@ -296,3 +296,46 @@ it("shutting down ends what is idle and what loads, and leaves nothing", async (
   expect([...[pid, loading].map(running), w.admission.held]).toEqual([false, false, 0]);
   expect(() => w.start({ do: "pid" })).toThrow("shutting down");
 });
+
+describe("a worker", () => {
+  const onGpu = { mode: "worker", resources: { requires_gpu: true, min_gpu_vram_mb: 10 } };
+  const says = (execute: string) => `require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
+    const { id, method } = JSON.parse(line);
+    const answer = () => console.log(JSON.stringify({ jsonrpc: "2.0", id, result: method === "execute" ? ${execute} : {} }));
+    if (method === "initialize" && process.env.SLOW) setTimeout(answer, 300); else answer();
+    if (method === "shutdown") process.exit(0);
+  }).on("close", () => process.exit(0));`;
+
+  it("has what its lease and its manifest give it, and nothing else of the server's environment", async () => {
+    const w = house();
+    ends.push(() => w.executor.shutdown(0));
+    w.plugin("env", [node, "-e", says("process.env")], { ...onGpu, env: { HF_HOME: "/models" } });
+    const outcome = await w.executor.outcome(w.executor.start(request("env")), never);
+    const env = (outcome as { result: Record<string, string> }).result;
+    const lease = [...w.admission.released.keys()][0];
+    expect(env).toMatchObject({ CUDA_VISIBLE_DEVICES: "GPU-0", SLUICE_LEASE_ID: lease, HF_HOME: "/models" });
+    expect(Object.keys(env).filter((name) => name.startsWith("npm_") || name.startsWith("VITEST"))).toEqual([]);
+  });
+
+  it("that loads alone has its GPU to itself: the next one starts when it is ready, an idle one goes only then (X1)", async () => {
+    const w = house({ killGraceMs: 500 });
+    ends.push(() => w.executor.shutdown(0));
+    w.plugin("idle", [node, "-e", says("1")], onGpu);
+    await w.executor.outcome(w.executor.start(request("idle")), never);
+    const idle = w.residents.view("idle");
+    w.plugin("alone", [node, "-e", says("2")], { ...onGpu, serial_load: true, env: { SLOW: "1" } });
+    w.plugin("next", [node, "-e", says("3")], onGpu);
+    const alone = w.executor.start(request("alone"));
+    await waitFor(() => w.residents.view("alone")?.state === "loading", "it loads");
+    const next = w.executor.start(request("next"));
+    w.admission.evict(idle?.leaseId ?? "");
+    const isLoading = () => w.residents.view("alone")?.state === "loading";
+    await waitFor(() => (w.residents.view("next")?.pid ?? 0) !== 0 || !running(idle?.pid ?? 0), "one of them moves");
+    expect(isLoading()).toBe(false);
+    expect(await Promise.all([alone.done, next.done])).toMatchObject([
+      { outcome: { ok: true, result: 2 } },
+      { outcome: { ok: true, result: 3 } },
+    ]);
+    await waitFor(() => !running(idle?.pid ?? 0), "the idle one has gone");
+  });
+});
