@@ -35,6 +35,9 @@ export function keep(state: EngineState, lease: LeaseRecord, news: KeepingNews |
     return;
   }
   const before = lease.keeping;
+  // From when it says that it gives memory back until it has, its memory may fall at any moment.
+  if (!news.ready && lease.gaveBack.to !== Infinity) lease.gaveBack = { from: now, to: Infinity };
+  if (news.ready && lease.gaveBack.to === Infinity) lease.gaveBack = { from: lease.gaveBack.from, to: now };
   const minResidenceMs = news.minResidenceMs ?? state.settings.minResidenceMs;
   lease.keeping = { ...news, minResidenceMs, readySince: before?.readySince ?? now };
   state.keepers.add(lease);
@@ -43,10 +46,11 @@ export function keep(state: EngineState, lease: LeaseRecord, news: KeepingNews |
   if (news.ready && stayUntil(lease.keeping) > now) staysFor(state, lease, lease.keeping);
 }
 
-/** Its holder has given back what it could; the next measurement shows how much. */
+/** Its holder has given back what it could; the next measurement shows how much. Announced by `keep`, not ready. */
 export function giveBack(lease: LeaseRecord, now: Millis): void {
   lease.givenBackAt = now;
-  lease.gaveBackAt = now;
+  const isAnnounced = lease.gaveBack.to === Infinity;
+  lease.gaveBack = { from: isAnnounced ? lease.gaveBack.from : now, to: now };
 }
 
 /** What it gave back it loads again: from here its minimum residence counts anew. */

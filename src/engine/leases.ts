@@ -54,7 +54,7 @@ export function grant(
     keeping: undefined,
     eviction: undefined,
     givenBackAt: undefined,
-    gaveBackAt: now,
+    gaveBack: { from: now, to: now },
     end: undefined,
     endedAt: undefined,
     atEnd: new Map(),

@@ -68,10 +68,14 @@ function creditProcesses(pool: Pool, sample: MachineSample, measured: Measured):
   }
 }
 
-/** A list from before its grant tells nothing of a lease; nor does one from before it gave memory back, beside figures from after. */
-function tellsOf({ grantedAt, gaveBackAt }: LeaseRecord, { observedAt }: ProcessSample, pool: Pool): boolean {
+/**
+ * A list from before its grant tells nothing of a lease; nor does one from before it had given memory back, beside figures from after
+ * it had begun to: it would be credited with memory that is free in these already.
+ */
+function tellsOf({ grantedAt, gaveBack }: LeaseRecord, { observedAt }: ProcessSample, pool: Pool): boolean {
   if (observedAt <= grantedAt) return false;
-  return observedAt > gaveBackAt || (pool.figures?.observedAt ?? Infinity) <= gaveBackAt;
+  const figuresAt = pool.figures?.observedAt ?? Infinity;
+  return observedAt > gaveBack.to || figuresAt <= gaveBack.from || figuresAt <= observedAt;
 }
 
 function creditTrees(pool: Pool, sample: MachineSample): void {

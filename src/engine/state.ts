@@ -93,8 +93,11 @@ export interface LeaseRecord {
   eviction: Eviction | undefined;
   /** Its holder gave memory back then: it is charged for what measurements show since. Until it asks for it again. */
   givenBackAt: Millis | undefined;
-  /** The last time that it did, also once it has asked for it again; before the first: its grant. */
-  gaveBackAt: Millis;
+  /**
+   * When its memory may have fallen by that, the last time, also once it has asked for it again: from the announcement (keep, not
+   * ready) to the end. Until that is over `to` is Infinity; before the first time both are its grant.
+   */
+  gaveBack: { readonly from: Millis; readonly to: Millis };
   end: LeaseEnd | undefined;
   endedAt: Millis | undefined;
   /** For each pool: its use, and this lease's part of it, in the last measurement before the end. */
