@@ -7,18 +7,21 @@ import { schedulerService } from "./api/scheduler.ts";
 import type { ServeConfig } from "./config/settings.ts";
 import { isPolicyModule } from "./config/settings.ts";
 import type { MachineSample } from "./engine/sample.ts";
+import { everything } from "./engine/saves.ts";
 import { createState } from "./engine/state.ts";
 import { type LoadReport, Registry } from "./executor/registry.ts";
 import { MonotonicClock } from "./gate/clock.ts";
-import { Gate } from "./gate/gate.ts";
+import { Gate, type GateWorld } from "./gate/gate.ts";
 import { LeaseMemory } from "./gate/lease-memory.ts";
 import { decisionLog } from "./house/decision-log.ts";
 import { DecisionRecorder } from "./house/decision-recorder.ts";
-import { engineSettings } from "./house/engine-settings.ts";
+import { engineSettings, tokenOfTime } from "./house/engine-settings.ts";
 import { openExecutor } from "./house/executor.ts";
 import { figuresOf } from "./house/figures.ts";
 import { SystemMonitors } from "./house/monitors.ts";
 import { openRecord } from "./house/record-file.ts";
+import { openState } from "./house/state.ts";
+import { stateDirOf } from "./house/state-dir.ts";
 import { ProcProcessTable } from "./monitor/process-table.ts";
 import { ProcessWatch } from "./monitor/process-watch.ts";
 import type { Log } from "./observe/log.ts";
@@ -36,6 +39,8 @@ export interface House {
   /** The first sample; when the source of measurements fails it says so. The doors are open before. */
   readonly firstSample: Promise<MachineSample>;
   readonly plugins: LoadReport;
+  /** Folder for what outlives the server; undefined: nothing does. */
+  readonly stateDir: string | undefined;
   /**
    * Shuts down: no new work, waiters are told to come back, executions and calls get the grace time, everything that was
    * started is ended. Idempotent.
@@ -48,7 +53,9 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
   const clock = new MonotonicClock();
   const metrics = createMetrics();
   const { policies, policy } = await policiesOf(config, log);
-  const state = createState(engineSettings(config, clock.now()), policies, policy);
+  const stateDir = stateDirOf(config, process.env);
+  const { store, kept, isDurable, attach } = await openState(stateDir, tokenOfTime(clock.now()), log);
+  const state = createState(engineSettings(config, kept.firstToken), policies, policy, isDurable);
   const record = config.record === "" ? undefined : await openRecord(config.record, log);
   record?.write({ type: "start", at: Math.round(clock.now()) });
   const recorder = record === undefined ? undefined : new DecisionRecorder((line) => record.write(line), config.timeoutMs);
@@ -58,7 +65,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
 
   const monitors = new SystemMonitors(config, { now: () => clock.now(), watchedTrees: () => watched, log }, processes);
   const watch = new ProcessWatch(processes, (process) => gate.step({ type: "process-exited", process }));
-  const gate: Gate = new Gate(state, clock, {
+  const world: GateWorld = {
     decision(effect, now, event) {
       logDecision(effect, now);
       recorder?.decision(effect, now, event);
@@ -68,7 +75,23 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
       watch.set(keys);
     },
     refresh: () => monitors.sampler.refresh(),
+  };
+  const health = new Health([SchedulerService.typeName, MonitorService.typeName, ExecutorService.typeName]);
+  const gate: Gate = new Gate(state, clock, world, store);
+  attach({
+    everything: () => everything(state),
+    failed(failure) {
+      log.error({ problem: failure.message }, "the state cannot be written; nothing new is promised");
+      gate.suspend(failure.message);
+      health.pause();
+    },
+    recovered() {
+      log.info("the state is written again");
+      gate.resume();
+      health.serve();
+    },
   });
+  gate.step({ type: "restore", leases: kept.leases, tickets: kept.tickets });
   const memory = new LeaseMemory((id) => gate.lease(id));
   monitors.sampler.subscribe((sample) => {
     gate.step({ type: "sample", sample });
@@ -84,9 +107,8 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
   for (const e of plugins.errors) log.warn({ file: e.file, field: e.field, problem: e.message }, "manifest not loaded");
   const address = () => advertised(doors.grpcAddresses[0] ?? "");
   const processKey = (pid: number) => processes.key(pid);
-  const executor = await openExecutor(config, { gate, registry, memory, address, processKey }, log);
+  const executor = await openExecutor(config, stateDir, { gate, registry, memory, address, processKey }, log);
 
-  const health = new Health([SchedulerService.typeName, MonitorService.typeName, ExecutorService.typeName]);
   const doors: Doors = await openDoors({
     services: [
       implement(SchedulerService, schedulerService({ gate, address, processKey, monitors })),
@@ -111,7 +133,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
     health,
     insecure: config.insecure,
   });
-  health.serve();
+  if (gate.suspended === undefined) health.serve();
   const firstSample = monitors.sampler.start();
 
   let closing: Promise<void> | undefined;
@@ -123,6 +145,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
     gate.stop();
     watch.stop();
     await monitors.sampler.stop();
+    await store.close();
     await record?.close();
   }
   return {
@@ -131,6 +154,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
     monitors,
     firstSample,
     plugins,
+    stateDir,
     close() {
       closing ??= close();
       return closing;

@@ -31,6 +31,7 @@ export function queueToProto(view: QueueView) {
     gpus: view.gpus.map(gpuAccountToProto),
     host: hostAccountToProto(view.host),
     tenants: view.tenants.map(tenantToProto),
+    suspended: view.suspended,
   };
 }
 

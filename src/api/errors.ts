@@ -34,6 +34,7 @@ const table: Record<FailureReason, { code: Code; retryMs?: number }> = {
   WORKER_BROKEN: { code: Code.Unavailable, retryMs: 60_000 },
   RELEASE_UNSUPPORTED: { code: Code.FailedPrecondition },
   LEASE_EVICTING: { code: Code.FailedPrecondition },
+  STATE_UNAVAILABLE: { code: Code.Unavailable, retryMs: 5_000 },
 };
 
 /** google.rpc.ErrorInfo.domain of every error. */

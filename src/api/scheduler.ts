@@ -36,7 +36,7 @@ export function schedulerService(d: SchedulerDependencies): Scheduler {
 
 function admission(d: SchedulerDependencies): Pick<Scheduler, "allocate" | "waitForResources" | "explain"> {
   return {
-    allocate(request) {
+    async allocate(request) {
       const violations: FieldViolation[] = [];
       const workload = workloadFromProto(request.workload, "workload", violations);
       const requestId = text(request.requestId, "request_id", 128, violations);
@@ -46,7 +46,7 @@ function admission(d: SchedulerDependencies): Pick<Scheduler, "allocate" | "wait
         violations.push({ field: "hold", description: "HOLD_STREAM needs a stream; use WaitForResources" });
       }
       throwIfAny(violations);
-      const reply = d.gate.submit({
+      const { reply, saved } = d.gate.submit({
         mode: "now",
         workload,
         requestId,
@@ -54,6 +54,7 @@ function admission(d: SchedulerDependencies): Pick<Scheduler, "allocate" | "wait
         hold: "ttl",
         ...(ttlMs === undefined ? {} : { ttlMs }),
       });
+      await saved;
       switch (reply.type) {
         case "lease":
           return { outcome: { case: "lease", value: granted(d, reply.lease) } };
@@ -97,13 +98,13 @@ function leases(
 ): Pick<Scheduler, "renewLease" | "releaseLease" | "getLease" | "listLeases" | "watchLease" | "attachProcess"> {
   const { gate } = d;
   return {
-    renewLease(request) {
+    async renewLease(request) {
       const violations: FieldViolation[] = [];
       const leaseId = idFrom(request.leaseId, "lease_id", violations);
       const token = tokenFrom(request.token, violations);
       const ttlMs = duration(request.ttl, "ttl", ttlLimits.minMs, ttlLimits.maxMs, violations);
       throwIfAny(violations);
-      const lease = gate.act({ type: "renew", leaseId, token, ...(ttlMs === undefined ? {} : { ttlMs }) });
+      const lease = await gate.promise({ type: "renew", leaseId, token, ...(ttlMs === undefined ? {} : { ttlMs }) });
       return lease === undefined ? {} : { lease: granted(d, lease) };
     },
     releaseLease(request) {
@@ -123,7 +124,7 @@ function leases(
     },
     listLeases: () => ({ leases: gate.leases().map((l) => leaseToProto(l, {})) }),
     watchLease: (request, ctx) => watchLease(gate, request, ctx),
-    attachProcess(request) {
+    async attachProcess(request) {
       const violations: FieldViolation[] = [];
       const leaseId = idFrom(request.leaseId, "lease_id", violations);
       const token = tokenFrom(request.token, violations);
@@ -139,7 +140,7 @@ function leases(
           },
         );
       }
-      const lease = gate.act({ type: "attach", leaseId, token, process });
+      const lease = await gate.promise({ type: "attach", leaseId, token, process });
       return lease === undefined ? {} : { lease: leaseToProto(lease, {}) };
     },
   };
@@ -148,13 +149,19 @@ function leases(
 function executions(d: SchedulerDependencies): Pick<Scheduler, "startExecution" | "finishExecution" | "listActivePlugins"> {
   const { gate } = d;
   return {
-    startExecution(request) {
+    async startExecution(request) {
       const violations: FieldViolation[] = [];
       const leaseId = idFrom(request.leaseId, "lease_id", violations);
       const token = tokenFrom(request.token, violations);
       throwIfAny(violations);
       const executionId = `execution-${randomUUID()}`;
-      gate.act({ type: "start-execution", leaseId, token, executionId });
+      try {
+        await gate.promise({ type: "start-execution", leaseId, token, executionId });
+      } catch (error) {
+        // Nobody has heard of it, so nobody would finish it.
+        gate.step({ type: "finish-execution", leaseId, executionId });
+        throw error;
+      }
       return { executionId };
     },
     finishExecution(request) {

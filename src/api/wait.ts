@@ -9,7 +9,8 @@ import { Hold as HoldProto } from "#gen/sluice/v1/types_pb.js";
 import { Failure, type FieldViolation, invalidArgument } from "../engine/failure.ts";
 import { maxDurationMs } from "../engine/request-limits.ts";
 import type { LeaseView, TicketView } from "../engine/types.ts";
-import type { Gate, WaitEnd } from "../gate/gate.ts";
+import type { WaitEnd } from "../gate/audience.ts";
+import type { Gate } from "../gate/gate.ts";
 import { leaseEnv } from "../gate/lease-env.ts";
 import type { Mailbox } from "../gate/mailbox.ts";
 import { durationToProto, estimateToProto, leaseToProto, reasonToProto, refusalToProto, workloadFromProto } from "./convert.ts";
@@ -39,17 +40,17 @@ export async function* waitForResources(
   ctx: HandlerContext,
 ): AsyncGenerator<Message> {
   const submit = checked(request, ctx);
-  const reply = s.gate.submit(submit);
+  const { reply, saved } = s.gate.submit(submit);
   const requestId = submit.requestId;
   switch (reply.type) {
     case "lease":
-      yield* granted(s, reply.lease, "", requestId, ctx.signal);
+      yield* granted(s, reply.lease, "", requestId, ctx.signal, saved);
       return;
     case "refused":
       yield message("", requestId, { case: "refused", value: { refusal: refusalToProto(reply.refusal) } });
       return;
     case "ticket":
-      yield* wait(s, reply.ticketId, requestId, ctx.signal);
+      yield* wait(s, reply.ticketId, requestId, ctx.signal, saved);
       return;
   }
 }
@@ -91,11 +92,18 @@ export function holdFromProto(hold: HoldProto, violations: FieldViolation[]): "t
   return "ttl";
 }
 
-async function* wait(s: SchedulerContext, ticketId: string, requestId: string, signal: AbortSignal): AsyncGenerator<Message> {
+async function* wait(
+  s: SchedulerContext,
+  ticketId: string,
+  requestId: string,
+  signal: AbortSignal,
+  saved: Promise<void> | undefined,
+): AsyncGenerator<Message> {
   const { gate } = s;
   const mailbox = gate.watchTicket(ticketId);
   let end: WaitEnd | undefined;
   try {
+    await saved;
     let told: Standing | undefined;
     for (;;) {
       const ticket = gate.ticket(ticketId);
@@ -156,11 +164,13 @@ async function* granted(
   ticketId: string,
   requestId: string,
   signal: AbortSignal,
+  saved?: Promise<void>,
 ): AsyncGenerator<Message> {
   const { gate } = s;
   let delivered = false;
   const ended = gate.watchLease(lease.id);
   try {
+    await saved;
     yield message(ticketId, requestId, {
       case: "granted",
       value: { lease: leaseToProto(lease, leaseEnv(lease, s.address())) },

@@ -13,6 +13,7 @@ export function banner({ config }: ResolvedConfig, house: House): string {
     `sluice ${version} is ready`,
     ...house.doors.grpcAddresses.map((a) => row("gRPC", a)),
     row("web", house.doors.webAddress === undefined ? "off" : `http://${house.doors.webAddress}`),
+    row("state", house.stateDir ?? "in memory only: leases and the queue end with this server"),
     row("policy", house.gate.policy || "unset: Allocate admits at once, WaitForResources queues"),
     row(
       "monitor",

@@ -84,6 +84,7 @@ function machineText(status: ServerStatus): string {
   ];
   if (status.policy.discipline !== "") lines.splice(2, 0, ["discipline", status.policy.discipline]);
   if (stats?.simulated === true) lines.unshift(["SIMULATED", "nothing here is real; the server runs with --simulate"]);
+  if (queue.suspended !== "") lines.unshift(["SUSPENDED", queue.suspended]);
   if (stats === undefined) lines.push(["warning", "nothing has been measured yet"]);
   else if (stats.message !== "" && stats.message !== active?.message)
     lines.push([stats.degraded ? "warning" : "note", stats.message]);

@@ -26,7 +26,7 @@ export interface ServeConfig {
   readonly loadStallMs: number;
   /** What measured memory of earlier runs does to what a manifest says; see executor/memory-profile.ts. */
   readonly learnedMemory: "max" | "replace" | "off";
-  /** A folder, or ":memory:". */
+  /** A folder, ":memory:", or empty: the usual place; see house/state-dir.ts. */
   readonly state: string;
   /** Where decisions are recorded for `sluice replay`; empty: nowhere. */
   readonly record: string;
@@ -166,9 +166,10 @@ export const settings: { readonly [K in keyof ServeConfig]: Setting<ServeConfig[
   },
   state: {
     name: "state",
-    type: text("DIR|:memory:", "the path of a folder, or :memory:"),
-    default: ":memory:",
-    help: "folder with the list of workers that run, so that a start ends those that a killed server left behind; leases and the queue are not stored yet; :memory: keeps nothing",
+    type: text("DIR|:memory:", "the path of a folder, or :memory:", true),
+    default: "",
+    defaultText: "~/.local/state/sluice",
+    help: "folder for what outlives the server: leases, the queue, tokens, what was learned, which workers run; :memory: keeps nothing, which is also the default with --simulate; $STATE_DIRECTORY and $XDG_STATE_HOME move the default",
   },
   record: {
     name: "record",

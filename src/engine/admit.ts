@@ -7,6 +7,7 @@ import type { Judgement } from "./judge.ts";
 import { grant, requestKey } from "./leases.ts";
 import { quotaReason, reasonsNow } from "./quota.ts";
 import type { Millis } from "./sample.ts";
+import { noteTicket } from "./saves.ts";
 import { asksEach, type EngineState, type LeaseRecord, type TicketHold, type TicketRecord } from "./state.ts";
 import type { LeasedGpu, Reason, Refusal, Workload } from "./types.ts";
 import { leaseView } from "./views.ts";
@@ -107,6 +108,7 @@ export function refusalNow(state: EngineState, workload: Workload, ctx: FitConte
 
 /** Puts a ticket into the line. */
 export function addTicket(state: EngineState, ticket: TicketRecord): void {
+  noteTicket(state, ticket);
   state.line.add(ticket);
   state.tickets.set(ticket.id, ticket);
   if (asksEach(state, ticket.policy)) state.askedEach++;
@@ -119,6 +121,7 @@ export function addTicket(state: EngineState, ticket: TicketRecord): void {
 
 /** Takes a ticket out of the line, whatever becomes of it. */
 export function removeTicket(state: EngineState, ticket: TicketRecord): void {
+  noteTicket(state, ticket);
   state.line.remove(ticket);
   state.tickets.delete(ticket.id);
   if (asksEach(state, ticket.policy)) state.askedEach--;

@@ -1,6 +1,8 @@
 import type { Failure } from "./failure.ts";
 import type { KeepingNews } from "./keeping.ts";
+import type { RestoreEvent } from "./restore.ts";
 import type { MachineSample, Mib, Millis, ProcessKey } from "./sample.ts";
+import type { SaveEffect } from "./saves.ts";
 import type { Discipline } from "./settings.ts";
 import type { GpuUuid, Hold, LeaseEnd, LeaseId, LeaseView, Reason, Refusal, TicketId, TicketView, Workload } from "./types.ts";
 
@@ -46,6 +48,10 @@ export type EngineEvent =
   /** `discipline` absent: it stays. */
   | { readonly type: "set-policy"; readonly policy: string; readonly discipline?: Discipline }
   | { readonly type: "drain" }
+  /** Nothing new is promised from now on: why, in plain words. What was promised stays, and whoever waits waits. */
+  | { readonly type: "suspend"; readonly why: string }
+  | { readonly type: "resume" }
+  | RestoreEvent
   /** Nothing but the passing of time. */
   | { readonly type: "tick" };
 
@@ -62,6 +68,8 @@ export interface EvictionVictim {
 
 /** What the world is to be told or to do, in this order. A promise is written down before it is told. */
 export type Effect =
+  /** Comes first of a step's effects. */
+  | SaveEffect
   | { readonly type: "queued"; readonly ticket: TicketView }
   | { readonly type: "granted"; readonly lease: LeaseView; readonly ticketId: TicketId | undefined; readonly waitedMs: Millis }
   | {

@@ -43,13 +43,17 @@ export function explain(state: EngineState, workload: Workload, policy: string, 
   const never = neverFits(state, workload.requirements);
   const ever = largestEver(state, workload.requirements);
   const today = largestNow(state, workload.requirements, ctx);
-  const fitsNow = judgement.verdict === "admit";
-  const waits = judgement.verdict === "wait" && never === undefined;
+  const fitsNow = judgement.verdict === "admit" && state.suspended === undefined;
+  const waits = judgement.verdict === "wait" && state.suspended === undefined && never === undefined;
   return {
     policy: name,
     fitsNow,
     gpus: judgement.gpus,
-    reasons: fitsNow ? [] : (never ?? refusalNow(state, workload, ctx, judgement.message, name)).reasons,
+    reasons: fitsNow
+      ? []
+      : state.suspended !== undefined
+        ? [{ code: "POLICY", message: state.suspended }]
+        : (never ?? refusalNow(state, workload, ctx, judgement.message, name)).reasons,
     neverFits: never !== undefined,
     victims: (waits ? (plan?.victims ?? []) : []).map((lease) => plannedVictim(state, lease, now)),
     position: waits ? state.line.positionFor(place, state.orderAt) : 0,

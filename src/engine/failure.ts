@@ -27,7 +27,8 @@ export type FailureReason =
   | "PLUGIN_BUSY"
   | "WORKER_BROKEN"
   | "RELEASE_UNSUPPORTED"
-  | "LEASE_EVICTING";
+  | "LEASE_EVICTING"
+  | "STATE_UNAVAILABLE";
 
 /** One field that is wrong: its path in the request as the proto names it, what is wrong with it, and what is allowed. */
 export interface FieldViolation {

@@ -7,6 +7,7 @@ import { noteWorth } from "./keeping.ts";
 import { countRunning, shareOf } from "./quota.ts";
 import { disown } from "./residents.ts";
 import type { Millis, ProcessKey } from "./sample.ts";
+import { noteLease } from "./saves.ts";
 import { type EngineState, type Holding, hostPool, type LeaseRecord, type TicketRecord } from "./state.ts";
 import type { LeaseEnd } from "./types.ts";
 import { leaseView } from "./views.ts";
@@ -38,6 +39,7 @@ export function grant(
     grantedAt: now,
     hold: ticket.hold,
     ttlMs: ticket.ttlMs,
+    longestTtlMs: ticket.ttlMs,
     overcommitted: judgement.overcommitted,
     kind: ticket.kind,
     estimateMs,
@@ -84,6 +86,7 @@ export function grant(
   if (lease.expiresAt !== undefined) state.wakes.push({ at: lease.expiresAt, kind: "lease-expiry", id: lease.id });
   countRunning(state, lease, 1);
   charge(state, lease, workload.expectedDurationMs ?? estimateMs, now);
+  noteLease(state, lease);
   state.version++;
   return lease;
 }
@@ -111,6 +114,7 @@ export function requestKey(tenant: string, requestId: string): string {
  */
 export function endLease(state: EngineState, lease: LeaseRecord, why: LeaseEnd, now: Millis, effects: Effect[]): void {
   if (lease.phase !== "held") return;
+  noteLease(state, lease);
   lease.end = why;
   lease.endedAt = now;
   state.keepers.delete(lease);
@@ -223,6 +227,7 @@ function finish(state: EngineState, lease: LeaseRecord): void {
 }
 
 export function startExecution(state: EngineState, lease: LeaseRecord, executionId: string, now: Millis): void {
+  noteLease(state, lease);
   lease.executions.add(executionId);
   lease.wasUsed = true;
   if (lease.keeping !== undefined) {
@@ -237,6 +242,7 @@ export function startExecution(state: EngineState, lease: LeaseRecord, execution
 
 export function finishExecution(state: EngineState, lease: LeaseRecord, executionId: string, now: Millis): void {
   if (!lease.executions.delete(executionId)) return;
+  noteLease(state, lease);
   if (lease.executions.size === 0) {
     lease.idleSince = now;
     if (lease.keeping !== undefined) stopCharging(state, lease, now);
@@ -249,6 +255,7 @@ export function finishExecution(state: EngineState, lease: LeaseRecord, executio
 }
 
 export function attach(state: EngineState, lease: LeaseRecord, process: ProcessKey, effects: Effect[]): void {
+  noteLease(state, lease);
   lease.processes.add(process);
   lease.wasUsed = true;
   state.processOwner.set(process, lease);
@@ -260,6 +267,7 @@ export function processExited(state: EngineState, process: ProcessKey, now: Mill
   const lease = state.processOwner.get(process);
   if (lease === undefined) return;
   state.processOwner.delete(process);
+  noteLease(state, lease);
   lease.processes.delete(process);
   effects.push({ type: "watch-processes", processes: [...state.processOwner.keys()] });
   if (lease.processes.size > 0) return;

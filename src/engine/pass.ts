@@ -39,6 +39,7 @@ function passOnce(state: EngineState, now: Millis, effects: Effect[]): void {
     return;
   }
   refreshHolds(state, now);
+  if (state.suspended !== undefined) return;
   if (state.askedEach > 0 || asksEach(state, state.policy)) {
     askEach(state, now, effects);
     return;

@@ -7,6 +7,7 @@ import { KeepValues } from "./keep-value.ts";
 import type { Keeping } from "./keeping.ts";
 import type { KeptStart } from "./kept-start.ts";
 import type { GpuSample, MachineSample, Mib, Millis, ProcessKey } from "./sample.ts";
+import type { Saves } from "./saves.ts";
 import type { Served } from "./served.ts";
 import type { Discipline, EngineSettings } from "./settings.ts";
 import type { GpuUuid, Hold, LeasedGpu, LeaseEnd, LeaseId, TicketId, Workload } from "./types.ts";
@@ -65,6 +66,8 @@ export interface LeaseRecord {
   readonly grantedAt: Millis;
   readonly hold: Hold;
   readonly ttlMs: Millis;
+  /** The longest that it was ever renewed for. */
+  longestTtlMs: Millis;
   readonly overcommitted: boolean;
   /** The kind of work that it is, and how long that was thought to run when it was granted; see durations.ts. */
   readonly kind: string;
@@ -182,6 +185,10 @@ export interface EngineState {
   /** Name of the policy; empty: unset. */
   policy: string;
   draining: boolean;
+  /** Why nothing new is promised, in plain words; undefined: it is. What was promised stays. */
+  suspended: string | undefined;
+  /** What has to be written down of the present step; undefined: nothing outlives the server. */
+  readonly saves: Saves | undefined;
   sample: MachineSample | undefined;
   readonly pools: Map<PoolKey, Pool>;
   /** Every lease that is not `ended`, in order of grant. */
@@ -238,14 +245,24 @@ export interface EngineState {
   capacitySignature: string;
 }
 
-/** @param rules every policy that can be named. Must hold `permissive`, `safety` and `queue`. */
-export function createState(settings: EngineSettings, rules: ReadonlyMap<string, AdmissionRule>, policy = ""): EngineState {
+/**
+ * @param rules every policy that can be named. Must hold `permissive`, `safety` and `queue`.
+ * @param isSaved every step says what of it has to be written down.
+ */
+export function createState(
+  settings: EngineSettings,
+  rules: ReadonlyMap<string, AdmissionRule>,
+  policy = "",
+  isSaved = false,
+): EngineState {
   const fairShare = new FairShare(settings.fairShareHalfLifeMs);
   return {
     settings,
     rules,
     policy,
     draining: false,
+    suspended: undefined,
+    saves: isSaved ? { leases: new Set(), tickets: new Set() } : undefined,
     sample: undefined,
     pools: new Map(),
     leases: new Map(),

@@ -8,7 +8,9 @@ import { attach, drainLeases, endLease, finishExecution, processExited, startExe
 import { servePass } from "./pass.ts";
 import { refillLease } from "./refill.ts";
 import { attribute } from "./residents.ts";
+import { restore } from "./restore.ts";
 import type { Millis } from "./sample.ts";
+import { noteLease, takeSaves } from "./saves.ts";
 import { mayServeMore } from "./served.ts";
 import type { EngineState, LeaseRecord } from "./state.ts";
 import { judgeCapacityAgain, submit, timeOut, withdraw } from "./tickets.ts";
@@ -35,6 +37,8 @@ export function step(state: EngineState, event: EngineEvent, now: Millis): Outco
   if (serve || (freed && event.type !== "submit")) servePass(state, now, effects);
   makeRoom(state, now, effects, freed || serve || mayNeedRoom(event));
   if (state.version !== versionBefore || event.type === "sample" || event.type === "tick") effects.push({ type: "changed" });
+  const save = takeSaves(state);
+  if (save !== undefined) effects.unshift(save);
   return { reply, effects };
 }
 
@@ -45,7 +49,7 @@ function makeRoom(state: EngineState, now: Millis, effects: Effect[], isNeeded: 
   do {
     hasEnded = state.evictions.underWay.size > 0 && evictAgain(state, now, effects);
     if (hasEnded) servePass(state, now, effects);
-    isAsked = (isNeeded || hasEnded) && evictForWaiting(state, now, effects);
+    isAsked = (isNeeded || hasEnded) && state.suspended === undefined && evictForWaiting(state, now, effects);
     if (isAsked) servePass(state, now, effects);
   } while (hasEnded || isAsked);
 }
@@ -77,7 +81,12 @@ function handle(state: EngineState, event: EngineEvent, now: Millis, effects: Ef
     case "renew":
       return withLease(state, event.leaseId, event.token, (lease) => {
         if (lease.expiresAt !== undefined) {
-          lease.expiresAt = now + (event.ttlMs ?? lease.ttlMs);
+          const ttlMs = event.ttlMs ?? lease.ttlMs;
+          lease.expiresAt = now + ttlMs;
+          if (ttlMs > lease.longestTtlMs) {
+            lease.longestTtlMs = ttlMs;
+            noteLease(state, lease);
+          }
           state.wakes.push({ at: lease.expiresAt, kind: "lease-expiry", id: lease.id });
           effects.push({ type: "renewed", leaseId: lease.id, expiresAt: lease.expiresAt });
         }
@@ -158,6 +167,19 @@ function handle(state: EngineState, event: EngineEvent, now: Millis, effects: Ef
         );
       }
       return { reply: done, serve: false };
+    case "suspend":
+      state.suspended = event.why;
+      state.version++;
+      return { reply: done, serve: true };
+    case "resume":
+      state.suspended = undefined;
+      state.version++;
+      return { reply: done, serve: true };
+    case "restore":
+      restore(state, event, now, effects);
+      // Some may have waited for as long as they wanted to while the server was away.
+      runDue(state, now, effects);
+      return { reply: done, serve: true };
     case "tick":
       return { reply: done, serve: mayServeMore(state, now) };
   }

@@ -29,6 +29,7 @@ export function submit(state: EngineState, event: Submit, now: Millis, effects: 
   }
   const earlier = event.requestId === "" ? undefined : findEarlier(state, event, now, effects);
   if (earlier !== undefined) return earlier;
+  if (state.suspended !== undefined) return failed(new Failure("STATE_UNAVAILABLE", state.suspended));
   const ticket = ticketOf(state, event, now);
   return event.mode === "wait" && state.rules.get(policy)?.waitsForFit === true
     ? waitForFit(state, ticket, policy, now, effects)

@@ -83,6 +83,7 @@ export function ticketFacts(state: EngineState, ticket: TicketRecord, now: Milli
 /** Why a ticket waits now; at least one reason. */
 export function reasonsOf(state: EngineState, ticket: TicketRecord, now: Millis): readonly Reason[] {
   const reasons: Reason[] = [];
+  if (state.suspended !== undefined) reasons.push({ code: "POLICY", message: state.suspended });
   const eviction = evictionReason(state, ticket);
   if (eviction !== undefined) reasons.push(eviction);
   if (!ticket.connected)

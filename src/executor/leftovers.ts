@@ -115,7 +115,8 @@ function reason(error: unknown): string {
 }
 
 /** Changes with every boot; undefined where it is not known. */
-function bootId(): string | undefined {
+/** Which boot of the machine this is; undefined where that is not told. */
+export function bootId(): string | undefined {
   try {
     return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   } catch {

@@ -7,17 +7,7 @@ import type { Mib, Millis, ProcessKey } from "../engine/sample.ts";
 import { type Discipline, disciplines } from "../engine/settings.ts";
 import type { EngineState } from "../engine/state.ts";
 import { nextWake, step } from "../engine/step.ts";
-import type {
-  LeaseEnd,
-  LeaseId,
-  LeaseView,
-  Reason,
-  Refusal,
-  TenantView,
-  TicketId,
-  TicketView,
-  Workload,
-} from "../engine/types.ts";
+import type { LeaseEnd, LeaseId, LeaseView, TenantView, TicketId, TicketView, Workload } from "../engine/types.ts";
 import {
   type GpuAccountView,
   gpuAccounts,
@@ -28,15 +18,10 @@ import {
   ticketView,
 } from "../engine/views.ts";
 import type { LeaseListener } from "../executor/admission.ts";
+import { noStore, type Store } from "../store/store.ts";
+import { Audience, type WaitEnd } from "./audience.ts";
 import type { Clock } from "./clock.ts";
-import { Mailbox } from "./mailbox.ts";
-
-/** How a ticket's wait ended. */
-export type WaitEnd =
-  | { readonly type: "granted"; readonly lease: LeaseView }
-  | { readonly type: "refused"; readonly refusal: Refusal }
-  | { readonly type: "timed-out"; readonly waitedMs: Millis; readonly reasons: readonly Reason[] }
-  | { readonly type: "failed"; readonly failure: Failure };
+import type { Mailbox } from "./mailbox.ts";
 
 /** The world around the gate: what it makes happen outside. */
 export interface GateWorld {
@@ -54,6 +39,8 @@ export interface QueueView {
   readonly gpus: readonly GpuAccountView[];
   readonly host: HostAccountView;
   readonly tenants: readonly TenantView[];
+  /** Why nothing new is promised; empty: it is. */
+  readonly suspended: string;
 }
 
 /**
@@ -64,9 +51,8 @@ export class Gate {
   readonly #state: EngineState;
   readonly #clock: Clock;
   readonly #world: GateWorld;
-  readonly #waiters = new Map<TicketId, Set<Mailbox<WaitEnd>>>();
-  readonly #leaseWatchers = new Map<LeaseId, Set<Mailbox<LeaseEnd | Failure>>>();
-  readonly #stateWatchers = new Set<Mailbox<Failure>>();
+  readonly #store: Store;
+  readonly #audience = new Audience();
   readonly #listeners = new Map<LeaseId, LeaseListener>();
   /** How many listen for the holder of a lease, so that it can be asked to give it back. */
   readonly #holders = new Map<LeaseId, number>();
@@ -75,23 +61,33 @@ export class Gate {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(state: EngineState, clock: Clock, world: GateWorld) {
+  /** @param store where promises are written down before they are told; absent: nothing outlives the server. */
+  constructor(state: EngineState, clock: Clock, world: GateWorld, store: Store = noStore) {
     this.#state = state;
     this.#clock = clock;
     this.#world = world;
+    this.#store = store;
   }
 
   now(): Millis {
     return this.#clock.now();
   }
 
-  /** One event, with all its consequences told. */
+  /** One event, with all its consequences told. Grants to those who wait are told when they are on the disk. */
   step(event: EngineEvent): Outcome {
+    return this.#step(event).outcome;
+  }
+
+  /** @returns also the writing of what it changed; undefined: nothing that has to outlive the server. */
+  #step(event: EngineEvent): { outcome: Outcome; written: Promise<void> | undefined } {
     const now = this.#clock.now();
     const outcome = step(this.#state, event, now);
-    for (const effect of outcome.effects) this.#tell(effect, now, event);
+    const [first] = outcome.effects;
+    const written = first?.type === "save" ? this.#store.write(first) : undefined;
+    written?.catch((failure: Failure) => this.#takeBack(outcome.effects, failure));
+    for (const effect of outcome.effects) this.#tell(effect, now, event, written);
     this.#schedule(now);
-    return outcome;
+    return { outcome, written };
   }
 
   /** Like step, for events whose failure is the caller's: throws it. Answers the lease where there is one. */
@@ -101,34 +97,57 @@ export class Gate {
     return reply.type === "lease" ? reply.lease : undefined;
   }
 
-  submit(request: Omit<Submit, "type" | "id">): Outcome["reply"] {
-    const { reply } = this.step({ type: "submit", id: freshId(), ...request });
-    if (reply.type === "failure") throw reply.failure;
-    return reply;
+  /** Like act, for what is promised to a holder: on the disk when it returns. @throws Failure STATE_UNAVAILABLE when it could not be. */
+  async promise(event: EngineEvent): Promise<LeaseView | undefined> {
+    const { outcome, written } = this.#step(event);
+    if (outcome.reply.type === "failure") throw outcome.reply.failure;
+    await written;
+    return outcome.reply.type === "lease" ? outcome.reply.lease : undefined;
+  }
+
+  /**
+   * A request. What is answered may be told when `saved` has resolved, or at once where that is undefined. When it rejects, the
+   * lease or ticket is taken back.
+   */
+  submit(request: Omit<Submit, "type" | "id">): { reply: Outcome["reply"]; saved: Promise<void> | undefined } {
+    const { outcome, written } = this.#step({ type: "submit", id: freshId(), ...request });
+    if (outcome.reply.type === "failure") throw outcome.reply.failure;
+    // One that was there already may still be on its way to the disk.
+    return { reply: outcome.reply, saved: written ?? this.#store.pending() };
+  }
+
+  /** Nothing new can be written down: why, in plain words. */
+  suspend(why: string): void {
+    this.step({ type: "suspend", why });
+  }
+
+  resume(): void {
+    this.step({ type: "resume" });
+  }
+
+  /** Why nothing new is promised; undefined: it is. */
+  get suspended(): string | undefined {
+    return this.#state.suspended;
   }
 
   /** News of one ticket. Call `leave` when the reader has gone. */
   watchTicket(id: TicketId): Mailbox<WaitEnd> {
-    const mailbox = new Mailbox<WaitEnd>();
-    addTo(this.#waiters, id, mailbox);
-    return mailbox;
+    return this.#audience.watchTicket(id);
   }
 
   /** The reader of a ticket's news has gone. The last one takes the ticket with it, unless its place is to be kept. */
   leaveTicket(id: TicketId, mailbox: Mailbox<WaitEnd>): void {
-    const left = removeFrom(this.#waiters, id, mailbox);
+    const left = this.#audience.leaveTicket(id, mailbox);
     if (left === 0 && this.#state.tickets.has(id)) this.step({ type: "disconnect", ticketId: id });
   }
 
   /** News of one lease. Its last message says why the lease ended, or that the server drains. */
   watchLease(id: LeaseId): Mailbox<LeaseEnd | Failure> {
-    const mailbox = new Mailbox<LeaseEnd | Failure>();
-    addTo(this.#leaseWatchers, id, mailbox);
-    return mailbox;
+    return this.#audience.watchLease(id);
   }
 
   leaveLease(id: LeaseId, mailbox: Mailbox<LeaseEnd | Failure>): void {
-    removeFrom(this.#leaseWatchers, id, mailbox);
+    this.#audience.leaveLease(id, mailbox);
   }
 
   /** Who ends the work of a lease when it is to be taken back; forgotten with the lease. Called within a step: must not wait. */
@@ -158,13 +177,11 @@ export class Gate {
   }
 
   watchState(): Mailbox<Failure> {
-    const mailbox = new Mailbox<Failure>();
-    this.#stateWatchers.add(mailbox);
-    return mailbox;
+    return this.#audience.watchState();
   }
 
   leaveState(mailbox: Mailbox<Failure>): void {
-    this.#stateWatchers.delete(mailbox);
+    this.#audience.leaveState(mailbox);
   }
 
   ticket(id: TicketId): TicketView | undefined {
@@ -184,7 +201,13 @@ export class Gate {
   queue(): QueueView {
     const now = this.#clock.now();
     const tickets = [...this.#state.line.inOrder(this.#state.orderAt)].map((t) => ticketView(this.#state, t, now));
-    return { tickets, leases: this.leases(), ...this.books(), tenants: tenantViews(this.#state, now) };
+    return {
+      tickets,
+      leases: this.leases(),
+      ...this.books(),
+      tenants: tenantViews(this.#state, now),
+      suspended: this.#state.suspended ?? "",
+    };
   }
 
   /** The books of every GPU and of the host. */
@@ -238,9 +261,7 @@ export class Gate {
   drain(): void {
     this.step({ type: "drain" });
     const failure = new Failure("DRAINING", "the server is shutting down; ask again, at this server or another");
-    for (const mailbox of this.#stateWatchers) mailbox.close(failure);
-    // Their streams would keep the server for the whole grace time, and have nothing to tell any more.
-    for (const mailboxes of this.#leaseWatchers.values()) for (const mailbox of mailboxes) mailbox.close(failure);
+    this.#audience.dismissWatchers(failure);
   }
 
   stop(): void {
@@ -248,42 +269,46 @@ export class Gate {
     clearTimeout(this.#timer);
   }
 
-  #tell(effect: Effect, now: Millis, event: EngineEvent): void {
+  #tell(effect: Effect, now: Millis, event: EngineEvent, written: Promise<void> | undefined): void {
     switch (effect.type) {
+      case "save":
+        break;
       case "granted":
+        this.#store.used(effect.lease.token);
         this.#world.decision(effect, now, event);
-        if (effect.ticketId !== undefined) this.#close(effect.ticketId, { type: "granted", lease: effect.lease });
+        if (effect.ticketId !== undefined) this.#tellGrant(effect.ticketId, effect.lease, written);
         break;
       case "refused":
         this.#world.decision(effect, now, event);
-        if (effect.ticketId !== undefined) this.#close(effect.ticketId, { type: "refused", refusal: effect.refusal });
+        if (effect.ticketId !== undefined)
+          this.#audience.closeTicket(effect.ticketId, { type: "refused", refusal: effect.refusal });
         break;
       case "timed-out":
         this.#world.decision(effect, now, event);
-        this.#close(effect.ticketId, { type: "timed-out", waitedMs: effect.waitedMs, reasons: effect.reasons });
+        this.#audience.closeTicket(effect.ticketId, { type: "timed-out", waitedMs: effect.waitedMs, reasons: effect.reasons });
         break;
       case "withdrawn":
         this.#world.decision(effect, now, event);
-        this.#close(effect.ticketId, { type: "failed", failure: effect.failure });
+        this.#audience.closeTicket(effect.ticketId, { type: "failed", failure: effect.failure });
         break;
       case "queued":
         this.#world.decision(effect, now, event);
         break;
       case "renewed":
-        this.#pokeLease(effect.leaseId);
+        this.#audience.pokeLease(effect.leaseId);
         break;
       case "lease-ended":
         this.#world.decision(effect, now, event);
         this.#listeners.get(effect.lease.id)?.ended();
         this.#listeners.delete(effect.lease.id);
         this.#asked.delete(effect.lease.id);
-        for (const mailbox of this.#leaseWatchers.get(effect.lease.id) ?? []) mailbox.close(effect.why);
+        this.#audience.closeLease(effect.lease.id, effect.why);
         break;
       case "evict":
         for (const { id } of effect.leases) {
           this.#asked.add(id);
           this.#listeners.get(id)?.evict();
-          this.#pokeLease(id);
+          this.#audience.pokeLease(id);
         }
         break;
       case "evicted":
@@ -296,26 +321,42 @@ export class Gate {
         this.#world.refresh();
         break;
       case "changed":
-        for (const mailboxes of this.#waiters.values()) for (const mailbox of mailboxes) mailbox.poke();
-        for (const mailbox of this.#stateWatchers) mailbox.poke();
+        this.#audience.changed();
         for (const id of this.#asked) {
           if (this.#state.leases.get(id)?.eviction !== undefined) continue;
           this.#asked.delete(id);
-          this.#pokeLease(id);
+          this.#audience.pokeLease(id);
         }
         break;
     }
   }
 
-  #pokeLease(id: LeaseId): void {
-    for (const mailbox of this.#leaseWatchers.get(id) ?? []) mailbox.poke();
+  #tellGrant(id: TicketId, lease: LeaseView, written: Promise<void> | undefined): void {
+    const end: WaitEnd = { type: "granted", lease };
+    if (written === undefined || !this.#audience.hasTicket(id)) {
+      this.#audience.closeTicket(id, end);
+      return;
+    }
+    written.then(
+      () => {
+        if (this.#audience.hasTicket(id)) this.#audience.closeTicket(id, end);
+        // Its client went away while it was written.
+        else this.step({ type: "undelivered", leaseId: lease.id });
+      },
+      (failure: Failure) => this.#audience.closeTicket(id, { type: "failed", failure }),
+    );
   }
 
-  #close(id: TicketId, end: WaitEnd): void {
-    for (const mailbox of this.#waiters.get(id) ?? []) mailbox.close(end);
-    // Granted before anybody could listen (or after the last one left): nobody will tell the client.
-    if (end.type === "granted" && !this.#waiters.has(id)) return;
-    this.#waiters.delete(id);
+  /** What was promised is not on the disk, so nobody has heard of it. */
+  #takeBack(effects: readonly Effect[], failure: Failure): void {
+    for (const effect of effects) {
+      if (effect.type === "granted") {
+        this.step({ type: "release", leaseId: effect.lease.id, token: 0, why: "unclaimed" });
+      } else if (effect.type === "queued") {
+        this.#audience.closeTicket(effect.ticket.id, { type: "failed", failure });
+        this.step({ type: "cancel", ticketId: effect.ticket.id });
+      }
+    }
   }
 
   /** While anybody waits, looks again at least every poll interval, whatever else happens. */
@@ -336,19 +377,4 @@ export class Gate {
 function freshId(): string {
   const alphabet = "abcdefghjkmnpqrstuvwxyz0123456789";
   return [...randomBytes(16)].map((b) => alphabet[b & 31]).join("");
-}
-
-function addTo<T>(map: Map<string, Set<T>>, id: string, item: T): void {
-  const set = map.get(id);
-  if (set === undefined) map.set(id, new Set([item]));
-  else set.add(item);
-}
-
-/** Answers how many are left. */
-function removeFrom<T>(map: Map<string, Set<T>>, id: string, item: T): number {
-  const set = map.get(id);
-  if (set === undefined) return 0;
-  set.delete(item);
-  if (set.size === 0) map.delete(id);
-  return set.size;
 }

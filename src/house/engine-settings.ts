@@ -4,10 +4,9 @@ import { defaultSettings, type EngineSettings, type Margin } from "../engine/set
 
 /**
  * The engine's settings out of the server's.
- * @param startedAt the first token is made of it, so that tokens rise over a restart although nothing is stored: a thousand
- * grants for each millisecond of a server's life cannot be made.
+ * @param firstToken above every token that an earlier life of this server gave out.
  */
-export function engineSettings(config: ServeConfig, startedAt: Millis): EngineSettings {
+export function engineSettings(config: ServeConfig, firstToken: number): EngineSettings {
   return {
     ...defaultSettings,
     margin: marginOf(config.margin, defaultSettings.margin),
@@ -27,8 +26,16 @@ export function engineSettings(config: ServeConfig, startedAt: Millis): EngineSe
     claimTimeoutMs: config.claimTimeoutMs,
     minResidenceMs: config.minResidenceMs,
     evictionGraceMs: config.evictionGraceMs,
-    firstToken: Math.floor(startedAt) * 1_000,
+    firstToken,
   };
+}
+
+/**
+ * A first token for a server that does not know what earlier lives gave out: a thousand grants for each millisecond of a server's
+ * life cannot be made, so only a clock that was set back could repeat one.
+ */
+export function tokenOfTime(startedAt: Millis): number {
+  return Math.floor(startedAt) * 1_000;
 }
 
 function marginOf(margin: ServeConfig["margin"], fallback: Margin): Margin {

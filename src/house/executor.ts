@@ -26,8 +26,16 @@ export interface ExecutorRooms {
   processKey(pid: number): ProcessKey | undefined;
 }
 
-/** Puts together what runs plugins. */
-export async function openExecutor(config: ServeConfig, rooms: ExecutorRooms, log: Log): Promise<Executor> {
+/**
+ * Puts together what runs plugins.
+ * @param stateDir folder for the list of workers that run; undefined: none is kept.
+ */
+export async function openExecutor(
+  config: ServeConfig,
+  stateDir: string | undefined,
+  rooms: ExecutorRooms,
+  log: Log,
+): Promise<Executor> {
   const { gate, registry, memory, address, processKey } = rooms;
   const onError = (err: unknown) => log.error({ err }, "an execution could not be tidied up");
   const admission = executorAdmission({ gate, address, processKey, memory });
@@ -37,7 +45,6 @@ export async function openExecutor(config: ServeConfig, rooms: ExecutorRooms, lo
     () => performance.now(),
   );
   const profiles = new MemoryProfiles();
-  const stateDir = config.state === ":memory:" ? undefined : config.state;
   const onWarn = (problem: string) => log.warn({ problem }, "workers are not fully guarded");
   if (stateDir !== undefined) {
     const reaped = await Leftovers.reap(stateDir, onWarn);

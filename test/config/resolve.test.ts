@@ -98,12 +98,12 @@ describe("bad values", () => {
     expect(problems({ file: file({ banana: 5 }) })[0]).toContain("`sluice config` lists them all");
   });
 
-  it("state is :memory: or a folder", () => {
-    expect(resolveConfig({}).config.state).toBe(":memory:");
-    for (const good of [":memory:", "/var/lib/sluice", "state", "./a b"]) {
+  it("state is :memory: or a folder, and empty for the usual one", () => {
+    expect(resolveConfig({}).config.state).toBe("");
+    for (const good of ["", ":memory:", "/var/lib/sluice", "state", "./a b"]) {
       expect(resolveConfig({ flags: { state: good } }).config.state).toBe(good);
     }
-    for (const bad of ["", " ", "a\0b", "a\nb", "x".repeat(4097), 7, null]) {
+    for (const bad of ["a\0b", "a\nb", "x".repeat(4097), 7, null]) {
       expect(problems({ file: file({ state: bad }) })[0]).toContain("it must be the path of a folder, or :memory:");
     }
   });

@@ -76,6 +76,12 @@ export class SimMachine {
     }));
   }
 
+  /** What was measured and not delivered is for nobody. */
+  forgetReadings(): void {
+    this.#reading = undefined;
+    this.#list = undefined;
+  }
+
   gpu(uuid: string): SimGpu {
     const gpu = this.gpus.find((g) => g.uuid === uuid);
     if (gpu === undefined) throw new Error(`no ${uuid}`);

@@ -27,7 +27,7 @@ export function runSchedule(seed: number, steps: number): ScheduleResult {
 export class Schedule {
   protected readonly random: Random;
   protected readonly machine: SimMachine;
-  protected readonly state: EngineState;
+  protected state: EngineState;
   readonly #grants = new Grants();
   protected readonly leases = new Map<string, LeaseView>();
   protected readonly processOf = new Map<string, SimProcess>();

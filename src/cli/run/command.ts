@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { addAddress, addressOf, withServer } from "../connection.ts";
@@ -37,7 +38,10 @@ export function registerRun(program: Command, io: CliIo, result: CliResult): voi
     .option("--timeout <S>", "how long to wait, 0 for ever (default: the server's, 300 s)", seconds)
     .option("--policy <NAME>", "policy for this one request (default: the server's, else queue)")
     .option("--ttl <S>", "time to live of the lease between renewals, 1 to 86400 (default: the server's, 60 s)", seconds)
-    .option("--request-id <ID>", "the same id finds the same place or lease again after a broken connection")
+    .option(
+      "--request-id <ID>",
+      "the same id finds the same place or lease again after a broken connection (default: a fresh one)",
+    )
     .option("--verbose", "also tell what usually goes without saying")
     .addHelpText("after", help)
     .action(async (words: string[], options: RunOptions, command: Command) => {
@@ -50,7 +54,8 @@ export function registerRun(program: Command, io: CliIo, result: CliResult): voi
             .replace(/\p{Cc}/gu, "?")
             .slice(0, 60),
         ),
-        requestId: options.requestId ?? "",
+        // Without one, a restart of the server would cost the place.
+        requestId: options.requestId ?? `run-${randomUUID()}`,
         policy: options.policy ?? "",
         timeoutMs: options.timeout === undefined ? undefined : options.timeout * 1000,
         ttlMs: options.ttl === undefined ? undefined : options.ttl * 1000,

@@ -12,6 +12,7 @@ import type { Signals } from "./signals.ts";
 import { type WaitRequest, waitForLease } from "./wait.ts";
 import { WaitLine } from "./wait-line.ts";
 import { startWatchdog } from "./watchdog.ts";
+import { whileAway } from "./while-away.ts";
 
 /** What to run, and on what. */
 export interface Job {
@@ -69,7 +70,9 @@ export async function runJob(job: Job, connection: Connection, signals: Signals,
 
   let executionId: string;
   try {
-    ({ executionId } = await scheduler.startExecution({ leaseId: lease.id, token: lease.token }));
+    // One that was counted twice ends with the lease all the same.
+    const start = () => scheduler.startExecution({ leaseId: lease.id, token: lease.token });
+    ({ executionId } = await whileAway(start, signals.interrupt));
   } catch (error) {
     await giveBack();
     throw error;
@@ -85,9 +88,11 @@ export async function runJob(job: Job, connection: Connection, signals: Signals,
   if (child.pid !== undefined) watchdog.watch(child.pid);
   signals.forwardTo((signal) => child.kill(signal));
   const keeper = keepLease(scheduler, lease, outcome.grantedAt, tell);
+  const over = new AbortController();
   const attached = child.pid === undefined ? undefined : attach(child.pid);
 
   const end = await child.end;
+  over.abort();
   watchdog.done();
   await keeper.stop();
   await attached;
@@ -105,7 +110,8 @@ export async function runJob(job: Job, connection: Connection, signals: Signals,
       return;
     }
     try {
-      await scheduler.attachProcess({ leaseId: lease.id, token: lease.token, pid }, { timeoutMs: farewellMs });
+      const attachTo = () => scheduler.attachProcess({ leaseId: lease.id, token: lease.token, pid }, { timeoutMs: farewellMs });
+      await whileAway(attachTo, over.signal);
     } catch (error) {
       if (job.verbose) tell(`the server could not attach process ${pid} to the lease: ${wordsOf(error)}`);
     }

@@ -5,6 +5,7 @@ import type { Queued, SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { Hold, type Lease, type Reason, type Refusal, type Workload } from "#gen/sluice/v1/types_pb.js";
 import { reasonText } from "../describe-work.ts";
 import type { Standing, WaitLine } from "./wait-line.ts";
+import { awayMs, isAway } from "./while-away.ts";
 
 /** What is asked for. */
 export interface WaitRequest {
@@ -22,9 +23,6 @@ export type WaitOutcome =
   | { readonly kind: "refused"; readonly refusal: Refusal | undefined }
   | { readonly kind: "timed-out"; readonly waitedMs: number; readonly reasons: readonly Reason[] }
   | { readonly kind: "interrupted" };
-
-/** How long a server may be away before whoever waits for it gives up. */
-const awayMs = 60_000;
 
 /**
  * Waits for a lease. A server that goes away meanwhile (a restart) is asked again for a minute: a job that has waited all
@@ -90,10 +88,6 @@ function wire(request: WaitRequest, timeoutMs: number | undefined) {
 // At least 1 ms: 0 would mean for ever.
 function remaining(timeoutMs: number, start: number): number {
   return Math.max(1, Math.ceil(timeoutMs - (performance.now() - start)));
-}
-
-function isAway(error: unknown): boolean {
-  return error instanceof ConnectError && error.code === Code.Unavailable;
 }
 
 /** @param now this machine's clock, in ms. */

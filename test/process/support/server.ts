@@ -60,7 +60,8 @@ export function startProgram(command: string, args: readonly string[], env: Read
 /** Starts the built command line. */
 export function startSluice(args: readonly string[], env: Readonly<Record<string, string>> = {}): Started {
   if (!existsSync(main)) throw new Error(`${main} is missing: run "npm run build" first; these tests start the built program`);
-  return startProgram(process.execPath, [main, ...args], env);
+  // Nothing that a test does may end up in the state of whoever runs it.
+  return startProgram(process.execPath, [main, ...args], { SLUICE_STATE: ":memory:", ...env });
 }
 
 /** One line of the server's log. */

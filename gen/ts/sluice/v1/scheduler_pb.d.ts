@@ -1335,6 +1335,13 @@ export declare type ListQueueResponse = Message<"sluice.v1.ListQueueResponse"> &
    * @generated from field: repeated sluice.v1.TenantAccount tenants = 5;
    */
   tenants: TenantAccount[];
+
+  /**
+   * Why nothing new is promised, in plain words: what the server promises cannot be written down. Empty: it can.
+   *
+   * @generated from field: string suspended = 6;
+   */
+  suspended: string;
 };
 
 /**
@@ -1397,6 +1404,13 @@ export declare type WatchQueueResponse = Message<"sluice.v1.WatchQueueResponse">
    * @generated from field: repeated sluice.v1.TenantAccount tenants = 5;
    */
   tenants: TenantAccount[];
+
+  /**
+   * Why nothing new is promised, in plain words: what the server promises cannot be written down. Empty: it can.
+   *
+   * @generated from field: string suspended = 6;
+   */
+  suspended: string;
 };
 
 /**

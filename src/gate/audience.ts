@@ -1,0 +1,93 @@
+import type { Failure } from "../engine/failure.ts";
+import type { Millis } from "../engine/sample.ts";
+import type { LeaseEnd, LeaseId, LeaseView, Reason, Refusal, TicketId } from "../engine/types.ts";
+import { Mailbox } from "./mailbox.ts";
+
+/** How a ticket's wait ended. */
+export type WaitEnd =
+  | { readonly type: "granted"; readonly lease: LeaseView }
+  | { readonly type: "refused"; readonly refusal: Refusal }
+  | { readonly type: "timed-out"; readonly waitedMs: Millis; readonly reasons: readonly Reason[] }
+  | { readonly type: "failed"; readonly failure: Failure };
+
+/** Whoever listens: for one ticket, for one lease, or for everything. */
+export class Audience {
+  readonly #tickets = new Map<TicketId, Set<Mailbox<WaitEnd>>>();
+  readonly #leases = new Map<LeaseId, Set<Mailbox<LeaseEnd | Failure>>>();
+  readonly #all = new Set<Mailbox<Failure>>();
+
+  watchTicket(id: TicketId): Mailbox<WaitEnd> {
+    const mailbox = new Mailbox<WaitEnd>();
+    addTo(this.#tickets, id, mailbox);
+    return mailbox;
+  }
+
+  /** Answers how many still listen. */
+  leaveTicket(id: TicketId, mailbox: Mailbox<WaitEnd>): number {
+    return removeFrom(this.#tickets, id, mailbox);
+  }
+
+  hasTicket(id: TicketId): boolean {
+    return this.#tickets.has(id);
+  }
+
+  closeTicket(id: TicketId, end: WaitEnd): void {
+    for (const mailbox of this.#tickets.get(id) ?? []) mailbox.close(end);
+    this.#tickets.delete(id);
+  }
+
+  watchLease(id: LeaseId): Mailbox<LeaseEnd | Failure> {
+    const mailbox = new Mailbox<LeaseEnd | Failure>();
+    addTo(this.#leases, id, mailbox);
+    return mailbox;
+  }
+
+  leaveLease(id: LeaseId, mailbox: Mailbox<LeaseEnd | Failure>): void {
+    removeFrom(this.#leases, id, mailbox);
+  }
+
+  pokeLease(id: LeaseId): void {
+    for (const mailbox of this.#leases.get(id) ?? []) mailbox.poke();
+  }
+
+  closeLease(id: LeaseId, why: LeaseEnd): void {
+    for (const mailbox of this.#leases.get(id) ?? []) mailbox.close(why);
+  }
+
+  watchState(): Mailbox<Failure> {
+    const mailbox = new Mailbox<Failure>();
+    this.#all.add(mailbox);
+    return mailbox;
+  }
+
+  leaveState(mailbox: Mailbox<Failure>): void {
+    this.#all.delete(mailbox);
+  }
+
+  /** Places, reasons or books changed. */
+  changed(): void {
+    for (const mailboxes of this.#tickets.values()) for (const mailbox of mailboxes) mailbox.poke();
+    for (const mailbox of this.#all) mailbox.poke();
+  }
+
+  /** Those who would otherwise keep the server for the whole grace time, and have nothing to hear any more. */
+  dismissWatchers(failure: Failure): void {
+    for (const mailbox of this.#all) mailbox.close(failure);
+    for (const mailboxes of this.#leases.values()) for (const mailbox of mailboxes) mailbox.close(failure);
+  }
+}
+
+function addTo<T>(map: Map<string, Set<T>>, id: string, item: T): void {
+  const set = map.get(id);
+  if (set === undefined) map.set(id, new Set([item]));
+  else set.add(item);
+}
+
+/** Answers how many are left. */
+function removeFrom<T>(map: Map<string, Set<T>>, id: string, item: T): number {
+  const set = map.get(id);
+  if (set === undefined) return 0;
+  set.delete(item);
+  if (set.size === 0) map.delete(id);
+  return set.size;
+}
