@@ -107,11 +107,11 @@ function leases(
       const lease = await gate.promise({ type: "renew", leaseId, token, ...(ttlMs === undefined ? {} : { ttlMs }) });
       return lease === undefined ? {} : { lease: granted(d, lease) };
     },
-    releaseLease(request) {
+    async releaseLease(request) {
       const violations: FieldViolation[] = [];
       const leaseId = idFrom(request.leaseId, "lease_id", violations);
       throwIfAny(violations);
-      const lease = gate.act({ type: "release", leaseId, token: safeToken(request.token) });
+      const lease = await gate.accept({ type: "release", leaseId, token: safeToken(request.token) });
       return lease === undefined ? {} : { lease: leaseToProto(lease, {}) };
     },
     getLease(request) {
@@ -164,12 +164,12 @@ function executions(d: SchedulerDependencies): Pick<Scheduler, "startExecution" 
       }
       return { executionId };
     },
-    finishExecution(request) {
+    async finishExecution(request) {
       const violations: FieldViolation[] = [];
       const leaseId = idFrom(request.leaseId, "lease_id", violations);
       const executionId = idFrom(request.executionId, "execution_id", violations);
       throwIfAny(violations);
-      gate.act({ type: "finish-execution", leaseId, executionId });
+      await gate.accept({ type: "finish-execution", leaseId, executionId });
       return {};
     },
     listActivePlugins: () => ({
@@ -185,11 +185,11 @@ function queue(d: SchedulerDependencies): Pick<Scheduler, "listQueue" | "watchQu
   return {
     listQueue: () => queueToProto(gate.queue()),
     watchQueue: (_request, ctx) => watchQueue(gate, ctx),
-    cancelTicket(request) {
+    async cancelTicket(request) {
       const violations: FieldViolation[] = [];
       const ticketId = idFrom(request.ticketId, "ticket_id", violations);
       throwIfAny(violations);
-      gate.act({ type: "cancel", ticketId });
+      await gate.accept({ type: "cancel", ticketId });
       return {};
     },
   };

@@ -105,6 +105,14 @@ export class Gate {
     return outcome.reply.type === "lease" ? outcome.reply.lease : undefined;
   }
 
+  /** Like promise, for what is given back: that stands even when it cannot be written down. */
+  async accept(event: EngineEvent): Promise<LeaseView | undefined> {
+    const { outcome, written } = this.#step(event);
+    if (outcome.reply.type === "failure") throw outcome.reply.failure;
+    await written?.catch(() => {});
+    return outcome.reply.type === "lease" ? outcome.reply.lease : undefined;
+  }
+
   /**
    * A request. What is answered may be told when `saved` has resolved, or at once where that is undefined. When it rejects, the
    * lease or ticket is taken back.
