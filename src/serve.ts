@@ -9,6 +9,7 @@ import { isPolicyModule } from "./config/settings.ts";
 import type { MachineSample } from "./engine/sample.ts";
 import { everything } from "./engine/saves.ts";
 import { createState } from "./engine/state.ts";
+import { MemoryProfiles } from "./executor/memory-profile.ts";
 import { type LoadReport, Registry } from "./executor/registry.ts";
 import { MonotonicClock } from "./gate/clock.ts";
 import { Gate, type GateWorld } from "./gate/gate.ts";
@@ -18,6 +19,7 @@ import { DecisionRecorder } from "./house/decision-recorder.ts";
 import { engineSettings, tokenOfTime } from "./house/engine-settings.ts";
 import { openExecutor } from "./house/executor.ts";
 import { figuresOf } from "./house/figures.ts";
+import { Learned } from "./house/learned.ts";
 import { SystemMonitors } from "./house/monitors.ts";
 import { openRecord } from "./house/record-file.ts";
 import { openState } from "./house/state.ts";
@@ -91,6 +93,9 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
       health.serve();
     },
   });
+  const profiles = new MemoryProfiles();
+  const learned = new Learned({ state, profiles, store, now: () => clock.now() });
+  learned.takeUp(kept.learned, log);
   gate.step({ type: "restore", leases: kept.leases, tickets: kept.tickets });
   const memory = new LeaseMemory((id) => gate.lease(id));
   monitors.sampler.subscribe((sample) => {
@@ -107,7 +112,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
   for (const e of plugins.errors) log.warn({ file: e.file, field: e.field, problem: e.message }, "manifest not loaded");
   const address = () => advertised(doors.grpcAddresses[0] ?? "");
   const processKey = (pid: number) => processes.key(pid);
-  const executor = await openExecutor(config, stateDir, { gate, registry, memory, address, processKey }, log);
+  const executor = await openExecutor(config, stateDir, { gate, registry, memory, profiles, address, processKey }, log);
 
   const doors: Doors = await openDoors({
     services: [
@@ -145,6 +150,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
     gate.stop();
     watch.stop();
     await monitors.sampler.stop();
+    learned.stop();
     await store.close();
     await record?.close();
   }

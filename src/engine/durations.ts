@@ -20,6 +20,13 @@ const bins = 32 * binsPerDoubling;
 /** Old ends count half after so many new ones, so that the distribution follows what is run. */
 const halvedAfter = 2_000;
 
+/** What was learned, as plain data: means on a logarithmic scale with how many ends they are of, and ends by bin. */
+export interface DurationsMemo {
+  readonly all: readonly [logMean: number, ends: number];
+  readonly kinds: readonly (readonly [kind: string, logMean: number, ends: number])[];
+  readonly ratios: readonly (readonly [bin: number, count: number])[];
+}
+
 interface Kind {
   logMean: number;
   ends: number;
@@ -62,6 +69,26 @@ export class Durations {
       this.#spreads.set(q, factor);
     }
     return factor;
+  }
+
+  /** What was learned, for `takeUp`. */
+  memo(): DurationsMemo {
+    return {
+      all: [this.#all.logMean, this.#all.ends],
+      kinds: [...this.#kinds].map(([kind, { logMean, ends }]) => [kind, logMean, ends] as const),
+      ratios: [...this.#ratios.entries()].filter(([, count]) => count > 0),
+    };
+  }
+
+  /** What an earlier life of the server had learned. Before anything is learned here. */
+  takeUp(memo: DurationsMemo): void {
+    [this.#all.logMean, this.#all.ends] = memo.all;
+    for (const [kind, logMean, ends] of memo.kinds) this.#kinds.set(kind, { logMean, ends });
+    for (const [bin, count] of memo.ratios) {
+      if (bin < 0 || bin >= bins) continue;
+      this.#ratios[bin] = count;
+      this.#ratioCount += count;
+    }
   }
 
   /** How much longer work runs that has run for `elapsedMs`, by the share `q` of what ran as long before. */

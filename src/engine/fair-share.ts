@@ -61,6 +61,21 @@ export class FairShare {
     this.#set(tenant, this.#kept(tenant, now) + weight * this.#inflation(now), now);
   }
 
+  /** What every tenant has used as of `now`, for `takeUp`. */
+  memo(now: Millis): readonly (readonly [string, number])[] {
+    return [...this.#inflated.keys()]
+      .map((tenant) => [tenant, this.usageOf(tenant, now)] as const)
+      .filter(([, used]) => used > 0);
+  }
+
+  /** What an earlier life of the server had counted; it has decayed since. */
+  takeUp(memo: readonly (readonly [string, number])[], savedAt: Millis, now: Millis): void {
+    if (this.#halfLifeMs === 0) return;
+    const left = 0.5 ** (Math.max(0, now - savedAt) / this.#halfLifeMs);
+    this.#renormalise(now);
+    for (const [tenant, used] of memo) this.#set(tenant, used * left * this.#inflation(now), now);
+  }
+
   /** Part of an earlier charge was not used after all. Never makes the usage negative. `cost` is in units of `now`. */
   refund(tenant: string, cost: number, now: Millis): void {
     const weight = this.weigh(cost);

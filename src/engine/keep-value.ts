@@ -103,6 +103,15 @@ export class KeepValues {
     }
   }
 
+  /** How often what was used, for `takeUp`. What residents are worth is not in it: they end with the server. */
+  memo(): readonly (readonly [name: string, uses: number, usedAt: Millis])[] {
+    return [...this.#names].map(([name, { uses, usedAt }]) => [name, uses, usedAt] as const);
+  }
+
+  takeUp(memo: ReturnType<KeepValues["memo"]>): void {
+    for (const [name, uses, usedAt] of memo) this.#names.set(name, { uses, usedAt, worth: undefined, sizeMb: unknownSizeMb });
+  }
+
   #of(name: string, now: Millis): Name {
     let known = this.#names.get(name);
     if (known === undefined) {

@@ -7,6 +7,7 @@ import { killedByKernel, killsNow, type OomKills } from "./oom-kills.ts";
 import { failed, type Outcome } from "./outcome.ts";
 import { LineSplitter, maxLineBytes, ResultCollector } from "./output.ts";
 import { type ExitReport, type ProcessGroup, startProcessGroup } from "./process-group.ts";
+import type { ProcessRegister } from "./process-register.ts";
 import type { LoadedPlugin } from "./registry.ts";
 import type { Job, RunContext, Runner } from "./runner.ts";
 import { serverEnvOf } from "./server-env.ts";
@@ -24,6 +25,8 @@ export interface CommandRunnerOptions {
   readonly killGraceMs: number;
   /** Left out: that the kernel ended something for lack of memory is never known. */
   readonly oomKills?: OomKills;
+  /** Left out: what runs outlives a server that is killed. */
+  readonly register?: ProcessRegister;
 }
 
 /** Runs plugins in command mode: one process group for each execution. */
@@ -44,15 +47,17 @@ export class CommandRunner implements Runner {
     const oomKills: OomKills = this.#options.oomKills ?? (async () => undefined);
     const killsBefore = killsNow(oomKills);
     const leaseId = context.env[leaseMarker];
+    const marker = leaseId === undefined ? undefined : `${leaseMarker}=${leaseId}`;
     const started = await startProcessGroup({
       argv,
       cwd: plugin.cwd,
       env: { ...serverEnvOf(this.#options.serverEnv), ...plugin.manifest.env, ...context.env },
       graceMs: this.#options.killGraceMs,
-      ...(leaseId === undefined ? {} : { marker: `${leaseMarker}=${leaseId}` }),
+      ...(marker === undefined ? {} : { marker }),
     });
     if (!started.ok) return failed("SPAWN", `Plugin "${plugin.manifest.name}" could not be started. ${started.message}`);
     const { group } = started;
+    this.#options.register?.started(group.pid, marker);
     const output = new Output(group, context);
     const end = () => void group.kill();
     context.signal.addEventListener("abort", end, { once: true });
@@ -66,6 +71,7 @@ export class CommandRunner implements Runner {
     }
     group.stdin.end(stdin);
     const report = await group.ended;
+    if (report.left === 0) this.#options.register?.ended(group.pid);
     context.signal.removeEventListener("abort", end);
     await output.finish();
     if (refused !== undefined) throw refused.error;

@@ -58,6 +58,13 @@ export interface MemoryView extends MemoryProfile {
   readonly asksFor: Requirements;
 }
 
+/** Peaks of one resource as plain data; see Peaks. */
+export interface PeaksMemo {
+  readonly peaks: readonly Mib[];
+  readonly bound?: Mib;
+  readonly successesSinceBound: number;
+}
+
 /** What ran out. */
 export interface OutOfMemory {
   readonly resource: "gpu" | "ram";
@@ -160,6 +167,16 @@ export class MemoryProfiles {
     return need.gpuCount === 0 ? need : more("vramMb");
   }
 
+  /** What was measured, for `takeUp`; least recently used first. */
+  memo(): readonly (readonly [key: string, vram: PeaksMemo, ram: PeaksMemo])[] {
+    return [...this.#profiles].map(([key, { vram, ram }]) => [key, vram.memo(), ram.memo()] as const);
+  }
+
+  /** What an earlier life of the server had measured. */
+  takeUp(memo: ReturnType<MemoryProfiles["memo"]>): void {
+    for (const [key, vram, ram] of memo) this.#profiles.set(key, { vram: new Peaks(vram), ram: new Peaks(ram) });
+  }
+
   /** The profile, now the most recently used. */
   #used(key: string) {
     const profile = this.#profiles.get(key);
@@ -179,9 +196,20 @@ export class MemoryProfiles {
  */
 class Peaks {
   /** Of the last successful runs that were measured, oldest first. */
-  readonly #peaks: Mib[] = [];
+  readonly #peaks: Mib[];
   #bound: Mib | undefined;
-  #successesSinceBound = 0;
+  #successesSinceBound: number;
+
+  constructor({ peaks, bound, successesSinceBound }: PeaksMemo = { peaks: [], successesSinceBound: 0 }) {
+    this.#peaks = peaks.slice(-profileWindow);
+    this.#bound = bound;
+    this.#successesSinceBound = successesSinceBound;
+  }
+
+  memo(): PeaksMemo {
+    const memo = { peaks: [...this.#peaks], successesSinceBound: this.#successesSinceBound };
+    return this.#bound === undefined ? memo : { ...memo, bound: this.#bound };
+  }
 
   get runs(): number {
     return this.#peaks.length;

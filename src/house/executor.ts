@@ -4,7 +4,7 @@ import { CommandRunner } from "../executor/command-runner.ts";
 import { Executor } from "../executor/executor.ts";
 import { Leftovers } from "../executor/leftovers.ts";
 import { LoadTurns } from "../executor/load-turns.ts";
-import { MemoryProfiles } from "../executor/memory-profile.ts";
+import type { MemoryProfiles } from "../executor/memory-profile.ts";
 import { rememberKills } from "../executor/oom-kills.ts";
 import { processRegister } from "../executor/process-register.ts";
 import type { Registry } from "../executor/registry.ts";
@@ -22,6 +22,7 @@ export interface ExecutorRooms {
   readonly gate: Gate;
   readonly registry: Registry;
   readonly memory: LeaseMemory;
+  readonly profiles: MemoryProfiles;
   address(): string;
   processKey(pid: number): ProcessKey | undefined;
 }
@@ -36,7 +37,7 @@ export async function openExecutor(
   rooms: ExecutorRooms,
   log: Log,
 ): Promise<Executor> {
-  const { gate, registry, memory, address, processKey } = rooms;
+  const { gate, registry, memory, profiles, address, processKey } = rooms;
   const onError = (err: unknown) => log.error({ err }, "an execution could not be tidied up");
   const admission = executorAdmission({ gate, address, processKey, memory });
   const cgroup = new CgroupReader();
@@ -44,12 +45,12 @@ export async function openExecutor(
     () => cgroup.oomKills(),
     () => performance.now(),
   );
-  const profiles = new MemoryProfiles();
   const onWarn = (problem: string) => log.warn({ problem }, "workers are not fully guarded");
   if (stateDir !== undefined) {
     const reaped = await Leftovers.reap(stateDir, onWarn);
     if (reaped.ended + reaped.left > 0) log.warn({ ...reaped }, "workers of a server that was killed were still there");
   }
+  const register = processRegister({ onWarn, ...(stateDir === undefined ? {} : { stateDir }) });
   const { learnedMemory } = config;
   const around = { admission, profiles, learnedMemory, oomKills, onError, serverEnv: process.env, killGraceMs };
   return new Executor({
@@ -57,11 +58,11 @@ export async function openExecutor(
     admission,
     profiles,
     learnedMemory,
-    commands: new CommandRunner({ serverEnv: process.env, killGraceMs, oomKills }),
+    commands: new CommandRunner({ serverEnv: process.env, killGraceMs, oomKills, register }),
     residents: new Residents({
       ...around,
       turns: new LoadTurns(),
-      register: processRegister({ onWarn, ...(stateDir === undefined ? {} : { stateDir }) }),
+      register,
       loadStallMs: config.loadStallMs,
       idleTtlMs: config.idleTtlMs,
       now: Date.now,

@@ -46,6 +46,23 @@ describe("a server that is killed", () => {
     await waitFor(() => !runs(guardian), "the guardian to be gone");
   });
 
+  it("leaves nothing of a command that it had started either", async () => {
+    await using site = new WorkerSite([card]);
+    site.command("stubborn", "trap '' TERM; sleep 600 & echo $$ $!; wait");
+    const server = await site.serve();
+    const logged: string[] = [];
+    void (async () => {
+      for await (const { event } of server.client(ExecutorService).streamExecution({ plugin: "stubborn" })) {
+        if (event.case === "log") logged.push(event.value.line);
+      }
+    })().catch(() => {});
+    const pids = (await waitFor(() => logged[0], "the command to say who it is")).split(" ").map(Number);
+    for (const pid of pids) site.mustEnd(pid);
+    expect(pids.map((pid) => runs(pid))).toEqual([true, true]);
+    server.kill("SIGKILL");
+    await waitFor(() => !pids.some((pid) => runs(pid)), "the command and its child to be gone", 8_000);
+  });
+
   it("together with its guardian leaves what does not listen, and the next server with the same --state ends it", async () => {
     await using site = new WorkerSite([card]);
     site.worker("deaf", { ignoreTerm: true, ignoreEof: true });

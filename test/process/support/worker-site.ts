@@ -57,6 +57,11 @@ export class WorkerSite implements AsyncDisposable {
     this.#manifest(name, { resources: {}, command: [process.execPath, program("worker.mjs"), JSON.stringify(options)] });
   }
 
+  /** Adds a plugin in command mode: a shell that runs `script`. */
+  command(name: string, script: string): void {
+    this.#manifest(name, { mode: "command", resources: {}, command: ["sh", "-c", script] });
+  }
+
   /** Starts a server on it. Several may be started, one after the other. */
   async serve(args: readonly string[] = []): Promise<Server> {
     const nvidia = ["--nvidia-smi", this.fake.path, "--sample-period", `${samplePeriodMs}`];
