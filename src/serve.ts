@@ -97,7 +97,10 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
   const learned = new Learned({ state, profiles, store, now: () => clock.now() });
   learned.takeUp(kept.learned, log);
   gate.step({ type: "restore", leases: kept.leases, tickets: kept.tickets });
-  const memory = new LeaseMemory((id) => gate.lease(id));
+  const memory = new LeaseMemory(
+    (id) => gate.lease(id),
+    () => clock.now(),
+  );
   monitors.sampler.subscribe((sample) => {
     gate.step({ type: "sample", sample });
     memory.sampled();

@@ -101,9 +101,11 @@ export interface LeaseView {
   readonly id: LeaseId;
   readonly token: number;
   readonly workload: Workload;
-  readonly gpus: readonly (LeasedGpu & { readonly residentMb?: Mib })[];
+  readonly gpus: readonly (LeasedGpu & { readonly residentMb?: Mib; readonly residentAt?: Millis })[];
   readonly ramMb: Mib;
   readonly residentRamMb?: Mib;
+  /** When that was measured. */
+  readonly residentRamAt?: Millis;
   readonly grantedAt: Millis;
   /** Absent for `stream`. */
   readonly expiresAt?: Millis;

@@ -21,7 +21,12 @@ export function leaseView(lease: LeaseRecord): LeaseView {
     gpus: lease.gpus.map((g) => {
       const h = lease.holdings.find((holding) => holding.gpuUuid === g.uuid);
       if (h === undefined) return g;
-      return { ...g, vramMb: h.reservedMb, ...(h.residentMb === undefined ? {} : { residentMb: h.residentMb }) };
+      return {
+        ...g,
+        vramMb: h.reservedMb,
+        ...(h.residentMb === undefined ? {} : { residentMb: h.residentMb }),
+        ...(h.residentAt === undefined ? {} : { residentAt: h.residentAt }),
+      };
     }),
     ramMb: ram?.reservedMb ?? lease.workload.requirements.ramMb,
     grantedAt: lease.grantedAt,
@@ -36,6 +41,7 @@ export function leaseView(lease: LeaseRecord): LeaseView {
     ...(lease.expiresAt === undefined ? {} : { expiresAt: lease.expiresAt }),
     ...(lease.end === undefined ? {} : { end: lease.end }),
     ...(ram?.residentMb === undefined ? {} : { residentRamMb: ram.residentMb }),
+    ...(ram?.residentAt === undefined ? {} : { residentRamAt: ram.residentAt }),
     ...(eviction === undefined || lease.phase !== "held" ? {} : { eviction: evictionView(lease, eviction) }),
   };
 }

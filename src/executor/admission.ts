@@ -58,6 +58,11 @@ export interface MemoryWatch {
   /** The largest measured since the watch began; what was not measured is absent. */
   peak(): MemoryLimit;
   stop(): void;
+  /**
+   * What is watched is over, and a worker keeps its memory: tells the peak once something was measured since the watch began, soon
+   * after at the latest, and stops.
+   */
+  finish(done: (peak: MemoryLimit) => void): void;
 }
 
 export interface AdmissionRequest {

@@ -6,7 +6,7 @@ import type { Execution } from "./execution.ts";
 import type { ExecutionRequest } from "./executor.ts";
 import { exitMessage } from "./exit-message.ts";
 import type { JsonObject } from "./json.ts";
-import { type MemoryProfiles, type OutOfMemory, profileKey } from "./memory-profile.ts";
+import { type MemoryLimit, type MemoryProfiles, type OutOfMemory, profileKey } from "./memory-profile.ts";
 import { killedByKernel, killsNow, type OomKills } from "./oom-kills.ts";
 import { failed, type Outcome } from "./outcome.ts";
 import type { LoadedPlugin } from "./registry.ts";
@@ -115,6 +115,7 @@ async function runOnce(site: WorkerAttemptSite, resident: Resident, task: Worker
   execution.admitted(use.lease, use.env);
   execution.started(use.worker.pid);
   const memory = site.admission.watchMemory(use.lease.id);
+  let goesOn = false;
   try {
     const killsBefore = killsNow(site.oomKills);
     const end = await use.worker.execute(
@@ -128,16 +129,20 @@ async function runOnce(site: WorkerAttemptSite, resident: Resident, task: Worker
       execution.signal,
     );
     const ran = await whatRanOut(end, killsBefore, site.oomKills);
-    const peak = larger(memory.peak(), use.loadPeak);
     const key = profileKey(manifest);
     const granted = {
       vramMb: manifest.requirements.gpuCount > 0 ? (use.lease.gpus[0]?.vramMb ?? 0) : 0,
       ramMb: use.lease.ramMb,
     };
-    site.profiles.observe(key, { ...peak, failed: end.kind !== "result", granted });
-    if (end.kind === "result") resident.succeeded();
+    const reached = larger(memory.peak(), use.loadPeak);
+    if (end.kind === "result") {
+      resident.succeeded();
+      goesOn = true;
+      // It may be over before anything was measured of it.
+      memory.finish((peak) => site.profiles.observe(key, { ...withLoad(peak, use.loadPeak), failed: false, granted }));
+    } else site.profiles.observe(key, { ...reached, failed: true, granted });
     if (ran !== undefined) {
-      resident.need.ranOut(manifest, peak, ran);
+      resident.need.ranOut(manifest, reached, ran);
       // What it could not get may be held in pieces: only a new process has none of them.
       use.retire();
     }
@@ -147,7 +152,7 @@ async function runOnce(site: WorkerAttemptSite, resident: Resident, task: Worker
     }
     return { end, ran };
   } finally {
-    memory.stop();
+    if (!goesOn) memory.stop();
     use.done();
   }
 }
@@ -162,7 +167,15 @@ async function whatRanOut(
   return undefined;
 }
 
-function larger(a: WorkerUse["loadPeak"], b: WorkerUse["loadPeak"]): WorkerUse["loadPeak"] {
+/** What a load had reached says nothing by itself: the last measurement of it may be from before it took anything. */
+function withLoad(run: MemoryLimit, load: MemoryLimit): MemoryLimit {
+  return {
+    ...(run.vramMb === undefined ? {} : { vramMb: Math.max(run.vramMb, load.vramMb ?? 0) }),
+    ...(run.ramMb === undefined ? {} : { ramMb: Math.max(run.ramMb, load.ramMb ?? 0) }),
+  };
+}
+
+function larger(a: MemoryLimit, b: MemoryLimit): MemoryLimit {
   const most = (x: number | undefined, y: number | undefined) => (x === undefined ? y : y === undefined ? x : Math.max(x, y));
   const vramMb = most(a.vramMb, b.vramMb);
   const ramMb = most(a.ramMb, b.ramMb);

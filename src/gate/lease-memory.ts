@@ -1,34 +1,57 @@
+import type { Millis } from "../engine/sample.ts";
 import type { LeaseId, LeaseView } from "../engine/types.ts";
 import type { MemoryWatch } from "../executor/admission.ts";
 import type { MemoryLimit } from "../executor/memory-profile.ts";
 
+/** So many more measurements are waited for when a run was shorter than the time between two of them. */
+const lastOnes = 8;
+
 interface Watch {
   readonly leaseId: LeaseId;
+  readonly since: Millis;
   readonly onGrowth: () => void;
   vramMb: number | undefined;
   ramMb: number | undefined;
+  /** Set when the run is over. */
+  done: ((peak: MemoryLimit) => void) | undefined;
+  left: number;
 }
 
-/** Keeps the peaks that measurements show of single leases. Call `sampled` after each measurement. */
+/**
+ * Keeps the peaks that measurements show of single leases. A figure from before a watch began says nothing of what is watched: in it
+ * a worker that has just loaded has not got its memory yet. Call `sampled` after each measurement.
+ */
 export class LeaseMemory {
   readonly #leaseOf: (id: LeaseId) => LeaseView | undefined;
+  readonly #now: () => Millis;
   readonly #watches = new Set<Watch>();
 
-  constructor(leaseOf: (id: LeaseId) => LeaseView | undefined) {
+  /** @param now the clock that measurements are dated by. */
+  constructor(leaseOf: (id: LeaseId) => LeaseView | undefined, now: () => Millis) {
     this.#leaseOf = leaseOf;
+    this.#now = now;
   }
 
   /** @param onGrowth it takes more than ever since the watch began. */
   watch(leaseId: LeaseId, onGrowth: () => void = () => {}): MemoryWatch {
-    const watch: Watch = { leaseId, onGrowth, vramMb: undefined, ramMb: undefined };
+    const watch: Watch = {
+      leaseId,
+      since: this.#now(),
+      onGrowth,
+      vramMb: undefined,
+      ramMb: undefined,
+      done: undefined,
+      left: lastOnes,
+    };
     this.#watches.add(watch);
     return {
-      peak: (): MemoryLimit => ({
-        ...(watch.vramMb === undefined ? {} : { vramMb: watch.vramMb }),
-        ...(watch.ramMb === undefined ? {} : { ramMb: watch.ramMb }),
-      }),
+      peak: () => peakOf(watch),
       stop: () => {
         this.#watches.delete(watch);
+      },
+      finish: (done) => {
+        watch.done = done;
+        this.#finish(watch);
       },
     };
   }
@@ -37,17 +60,40 @@ export class LeaseMemory {
   sampled(): void {
     for (const watch of this.#watches) {
       const lease = this.#leaseOf(watch.leaseId);
-      if (lease === undefined || lease.end !== undefined) continue;
-      const before = { vramMb: watch.vramMb, ramMb: watch.ramMb };
-      // Unknown on one GPU: the largest over all of them is not known.
-      const onGpus = lease.gpus.map((g) => g.residentMb);
-      if (onGpus.length > 0 && !onGpus.includes(undefined)) {
-        watch.vramMb = Math.max(watch.vramMb ?? 0, ...(onGpus as number[]));
-      }
-      if (lease.residentRamMb !== undefined) watch.ramMb = Math.max(watch.ramMb ?? 0, lease.residentRamMb);
-      if (grew(before.vramMb, watch.vramMb) || grew(before.ramMb, watch.ramMb)) watch.onGrowth();
+      if (lease !== undefined && lease.end === undefined) this.#measure(watch, lease);
+      if (watch.done === undefined) continue;
+      watch.left--;
+      this.#finish(watch);
     }
   }
+
+  #measure(watch: Watch, lease: LeaseView): void {
+    const before = { vramMb: watch.vramMb, ramMb: watch.ramMb };
+    const isNew = (at: Millis | undefined) => at !== undefined && at > watch.since;
+    // Unknown on one GPU: the largest over all of them is not known.
+    const onGpus = lease.gpus.map((g) => (isNew(g.residentAt) ? g.residentMb : undefined));
+    if (onGpus.length > 0 && !onGpus.includes(undefined)) {
+      watch.vramMb = Math.max(watch.vramMb ?? 0, ...(onGpus as number[]));
+    }
+    if (lease.residentRamMb !== undefined && isNew(lease.residentRamAt)) {
+      watch.ramMb = Math.max(watch.ramMb ?? 0, lease.residentRamMb);
+    }
+    if (grew(before.vramMb, watch.vramMb) || grew(before.ramMb, watch.ramMb)) watch.onGrowth();
+  }
+
+  /** Once everything was measured, or will not be. */
+  #finish(watch: Watch): void {
+    const lease = this.#leaseOf(watch.leaseId);
+    const isOver = lease === undefined || lease.end !== undefined || watch.left <= 0;
+    const isMeasured = watch.ramMb !== undefined && (watch.vramMb !== undefined || lease?.gpus.length === 0);
+    if (!isOver && !isMeasured) return;
+    this.#watches.delete(watch);
+    watch.done?.(peakOf(watch));
+  }
+}
+
+function peakOf({ vramMb, ramMb }: Watch): MemoryLimit {
+  return { ...(vramMb === undefined ? {} : { vramMb }), ...(ramMb === undefined ? {} : { ramMb }) };
 }
 
 function grew(before: number | undefined, after: number | undefined): boolean {

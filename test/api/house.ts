@@ -56,7 +56,10 @@ export function openServices(settings: Partial<EngineSettings> = {}) {
   let latest = sampleAt(clock.now());
   gate.step({ type: "sample", sample: latest });
   const registry = new Registry([]);
-  const memory = new LeaseMemory((id) => gate.lease(id));
+  const memory = new LeaseMemory(
+    (id) => gate.lease(id),
+    () => clock.now(),
+  );
   const admission = executorAdmission({ gate, address: () => "127.0.0.1:1", processKey: () => undefined, memory });
   const executor = new Executor({
     registry,

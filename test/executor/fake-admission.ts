@@ -162,7 +162,12 @@ export class FakeAdmission implements Admission {
   watchMemory(_leaseId: string, onGrowth: () => void = () => {}): MemoryWatch {
     const watch = { peak: { ...this.measured }, onGrowth };
     this.#watches.add(watch);
-    return { peak: () => watch.peak, stop: () => this.#watches.delete(watch) };
+    const stop = () => this.#watches.delete(watch);
+    const finish = (done: (peak: MemoryLimit) => void) => {
+      stop();
+      done(watch.peak);
+    };
+    return { peak: () => watch.peak, stop, finish };
   }
 
   /** A measurement: so much, for whoever is watched. */
