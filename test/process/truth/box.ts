@@ -10,6 +10,9 @@ export const boxMb = cards.length * cardMb;
 /** Jobs in a list: few unless SLUICE_TRUTH_JOBS says otherwise, so that all tests together stay quick. */
 export const listLength = Number(process.env.SLUICE_TRUTH_JOBS ?? 60);
 
+/** Jobs in the lists that are only there to show something: 120 in a long run, and as many as it takes in a short one. */
+export const shortLength = Math.min(120, Math.max(30, Math.round(listLength / 4)));
+
 /** So many `sluice run` at a time want more than twice what there is. */
 export const atOnce = 28;
 
