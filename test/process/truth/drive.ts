@@ -79,8 +79,8 @@ function offer(site: Drivable, job: ListedJob, takesMb: number, flags: readonly 
   return site.run([...needs, ...told, ...flags], ["sh", "-c", timed, "job", ...command]);
 }
 
-/** Work takes its memory little by little: a model, then its batches. What is promised is not in the measurements until then. */
-function rampOf(job: ListedJob): number {
+/** Work takes its memory little by little, over so many seconds. What is promised is not in the measurements until then. */
+export function rampOf(job: ListedJob): number {
   return Number(Math.min(1, job.seconds / 4).toFixed(1));
 }
 

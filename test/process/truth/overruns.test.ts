@@ -3,7 +3,7 @@ import type { Machine } from "../support/machine.ts";
 import { onEachMachine, openSite } from "../support/site.ts";
 import { atOnce, cards, failuresOf, limitMs, report, shortLength } from "./box.ts";
 import { type Grant, grantsOf } from "./decisions.ts";
-import { type Driven, drive } from "./drive.ts";
+import { type Driven, drive, rampOf } from "./drive.ts";
 import { jobList, type ListedJob } from "./job-list.ts";
 import { makespanOf } from "./utilisation.ts";
 
@@ -11,11 +11,16 @@ const jobs = jobList(3, shortLength);
 /** Memory of a card without what the driver keeps. */
 const roomMb = 24_230;
 const outOfMemory = 77;
-/** A job has taken everything 1 s after it began, and 2 s later every decision for those who wait rests on a measurement of that. */
-const knownAfterMs = 3_500;
+/** Every decision for those who wait rests on a measurement that is at most 2 s old, and on a list of processes of about then. */
+const knownAfterMs = 2_500;
 
 const tenthMore = (job: ListedJob) => Math.floor(1.1 * job.vramMb);
 const liar = (job: ListedJob) => Number(job.id.slice("job-".length)) % 2 === 0;
+
+/** When a job had taken everything: told from its end, because how long a program takes to start depends on what else is going on. */
+function fullAt({ job, commandAt }: Driven): number {
+  return (commandAt.end ?? Number.POSITIVE_INFINITY) - 1000 * (job.seconds - rampOf(job));
+}
 
 /** What leases on a GPU are to be charged at a moment: what they take where that is long known, else what they declared. */
 function chargedOn(
@@ -29,10 +34,10 @@ function chargedOn(
     .filter((g) => g.on.includes(uuid) && g.at <= at && at < g.endedAt)
     .reduce((sum, g) => {
       const one = driven.find((d) => d.job.id === g.name);
-      const known = (one?.commandAt.begin ?? Number.POSITIVE_INFINITY) + knownAfterMs < at;
+      const known = one !== undefined && fullAt(one) + knownAfterMs < at;
       // Its memory comes back a little before its lease ends.
       const there = (one?.commandAt.end ?? 0) > at;
-      return sum + (one !== undefined && known && there ? takes(one.job) : g.vramMb);
+      return sum + (known && there ? takes(one.job) : g.vramMb);
     }, 0);
 }
 
