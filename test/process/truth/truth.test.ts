@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { onEachMachine, openSite } from "../support/site.ts";
-import { atOnce, boxMb, cardMb, cards, failuresOf, limitMs, listLength, report } from "./box.ts";
+import { atOnce, boxMb, cardMb, cards, failuresOf, limitMs, listLength, report, shortLength } from "./box.ts";
 import { grantsOf } from "./decisions.ts";
 import { drive } from "./drive.ts";
 import { demandOf, jobList } from "./job-list.ts";
@@ -12,8 +12,6 @@ const seed = 1;
 /** Of what the replay of the same list makes of the machine. */
 const leastShare = 0.85;
 const outOfMemory = 77;
-/** The policy that loses jobs loses as many of few. */
-const comparedLength = Math.min(listLength, 120);
 
 onEachMachine((backend) => {
   it(
@@ -53,10 +51,10 @@ onEachMachine((backend) => {
   );
 
   it(
-    `${comparedLength} of them under a policy that looks at free memory and then acts: more than one in ten runs out of memory`,
+    `${shortLength} of them under a policy that looks at free memory and then acts: more than one in ten runs out of memory`,
     async () => {
       const policy = fileURLToPath(new URL("../../../examples/policies/check-then-act.mjs", import.meta.url));
-      const jobs = jobList(seed, comparedLength);
+      const jobs = jobList(seed, shortLength);
       await using site = await openSite(backend, cards, ["--policy", policy]);
       const driven = await drive(site, jobs, { atOnce });
       const lost = driven.filter((d) => d.end === outOfMemory).length;
@@ -68,6 +66,6 @@ onEachMachine((backend) => {
       expect(driven.filter((d) => d.end !== 0 && d.end !== outOfMemory)).toEqual([]);
       expect(lost).toBeGreaterThan(jobs.length / 10);
     },
-    limitMs(comparedLength),
+    limitMs(shortLength),
   );
 });
