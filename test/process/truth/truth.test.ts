@@ -46,6 +46,8 @@ onEachMachine((backend) => {
       });
       expect(asOffered).toMatchObject({ done: jobs.length, oom: 0 });
       expect(measured / asOffered.util_pct).toBeGreaterThanOrEqual(leastShare);
+      // In a short list the first offers, one after the other, are a good part of all time.
+      if (jobs.length >= 200) expect(measured / atTheStart.util_pct).toBeGreaterThanOrEqual(leastShare);
     },
     limitMs(listLength),
   );
