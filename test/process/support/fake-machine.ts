@@ -8,6 +8,22 @@ export const fakeBackend: Backend = {
   create: (gpus) => new FakeMachine(gpus),
 };
 
+/**
+ * The pretended job knows one GPU, so a job on several is a process for each. They end together: what one of them ends with is the
+ * end of all.
+ */
+const onSeveralGpus = `
+count=$1; shift
+pids=
+trap 'kill $pids 2>/dev/null; exit 143' TERM
+for gpu in $(echo "$CUDA_VISIBLE_DEVICES" | tr , '\n' | head -n "$count"); do
+  CUDA_VISIBLE_DEVICES=$gpu "$@" & pids="$pids $!"
+done
+for pid in $pids; do
+  wait "$pid" || { code=$?; kill $pids 2>/dev/null; wait; exit $code; }
+done
+`;
+
 class FakeMachine implements Machine {
   readonly #fake: FakeNvidiaSmi;
 
@@ -35,8 +51,12 @@ class FakeMachine implements Machine {
     });
   }
 
-  job(mib: number, seconds: number, rampSeconds = 0): readonly [string, ...string[]] {
-    return [this.#fake.jobPath, "--mib", `${mib}`, "--seconds", `${seconds}`, "--ramp-seconds", `${rampSeconds}`];
+  job(mib: number, seconds: number, rampSeconds = 0, gpuCount = 1): readonly [string, ...string[]] {
+    const one: [string, ...string[]] = [
+      this.#fake.jobPath,
+      ...["--mib", `${mib}`, "--seconds", `${seconds}`, "--ramp-seconds", `${rampSeconds}`],
+    ];
+    return gpuCount === 1 ? one : ["sh", "-c", onSeveralGpus, "job", `${gpuCount}`, ...one];
   }
 
   releaseLag(ms: number): void {

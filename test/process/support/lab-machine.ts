@@ -55,9 +55,10 @@ class LabMachine implements Machine {
     this.#writeForeign();
   }
 
-  job(mib: number, seconds: number, rampSeconds = 0): readonly [string, ...string[]] {
+  job(mib: number, seconds: number, rampSeconds = 0, gpuCount = 1): readonly [string, ...string[]] {
     const program = join(this.#dir, "bin", "cuda-job");
-    return [program, "--mib", `${mib}`, "--seconds", `${seconds}`, "--ramp-seconds", `${rampSeconds}`];
+    const takes = ["--mib", `${mib}`, "--gpus", `${gpuCount}`];
+    return [program, ...takes, "--seconds", `${seconds}`, "--ramp-seconds", `${rampSeconds}`];
   }
 
   releaseLag(ms: number): void {

@@ -29,8 +29,11 @@ export interface Machine {
   setGpus(gpus: readonly MachineGpu[]): void;
   /** Memory on one GPU that is used by processes that nobody can see. */
   foreign(index: number, mib: number): void;
-  /** Program and arguments of a job that takes memory on the first GPU of CUDA_VISIBLE_DEVICES. */
-  job(mib: number, seconds: number, rampSeconds?: number): readonly [string, ...string[]];
+  /**
+   * Program and arguments of a job that takes memory on the first GPUs of CUDA_VISIBLE_DEVICES, so much on each of them.
+   * @param gpuCount 1 when not given.
+   */
+  job(mib: number, seconds: number, rampSeconds?: number, gpuCount?: number): readonly [string, ...string[]];
   /** Memory stays used for so long after its process has ended. */
   releaseLag(ms: number): void;
   lose(index: number): void;
