@@ -64,7 +64,7 @@ export function registerExec(program: Command, io: CliIo, result: CliResult): vo
             tenant: options.tenant ?? "",
             priority: options.priority ?? 0,
             requestId: options.requestId ?? "",
-            ...(options.timeout === undefined ? {} : { timeout: durationFromMs(options.timeout * 1000) }),
+            ...(options.timeout === undefined ? {} : { timeout: durationFromMs(options.timeout) }),
           };
           for await (const message of connection
             .client(ExecutorService)

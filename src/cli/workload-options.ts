@@ -46,7 +46,7 @@ export function workloadOf(options: WorkloadOptions, name: string): Workload {
     name: options.name ?? name,
     tenant: options.tenant ?? "",
     priority: options.priority ?? 0,
-    ...(options.duration === undefined ? {} : { expectedDuration: durationFromMs(options.duration * 1000) }),
+    ...(options.duration === undefined ? {} : { expectedDuration: durationFromMs(options.duration) }),
     resources: create(ResourceRequirementsSchema, {
       requiresGpu,
       minGpuVramMb: options.vram ?? 0,
@@ -66,11 +66,11 @@ export function wholeNumber(text: string): number {
   return value;
 }
 
-/** For options that take a number of seconds. */
+/** For options that take a number of seconds. @returns whole milliseconds: 2.01 s are not 2009.9999999999998 ms. */
 export function seconds(text: string): number {
   if (!/^\d+(\.\d+)?$/.test(text) || Number(text) > 31_622_400)
     throw new InvalidArgumentError("It must be a number of seconds from 0 to 31622400.");
-  return Number(text);
+  return Math.round(Number(text) * 1000);
 }
 
 /** For options that may be given more than once. */

@@ -14,6 +14,12 @@ import { asksEach, type EngineState, type TicketRecord } from "./state.ts";
 import type { GpuUuid } from "./types.ts";
 
 /**
+ * A kept start that has come and was not taken is kept anew no sooner than this. Work that is a little late may end at any moment, so
+ * the start that waits for it is always just ahead.
+ */
+const keptAgainMs = 50;
+
+/**
  * Serves the queue: grants what its discipline lets start now, refuses what its policy refuses by now. One event, as many grants
  * as fit. Afterwards no waiting ticket fits that is not kept back for a stated reason.
  */
@@ -27,7 +33,11 @@ export function servePass(state: EngineState, now: Millis, effects: Effect[]): v
     passOnce(state, now, effects);
     // Whoever was served was charged, so that another tenant's tickets may be first now.
   } while (state.nextToken > granted && tenants > 1);
-  if (state.kept !== undefined) state.wakes.push({ at: state.kept.startsAt, kind: "kept-start", id: state.kept.ticket.id });
+  state.keptWakeAt = undefined;
+  if (state.kept !== undefined) {
+    state.keptWakeAt = Math.max(state.kept.startsAt, now + keptAgainMs);
+    state.wakes.push({ at: state.keptWakeAt, kind: "kept-start", id: state.kept.ticket.id });
+  }
   noteServed(state, now);
 }
 

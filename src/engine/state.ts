@@ -234,6 +234,8 @@ export interface EngineState {
   readonly limitHeldFor: Map<string, TicketRecord>;
   /** The start that the last pass kept for the first ticket. */
   kept: KeptStart | undefined;
+  /** When the queue is served again because of it. */
+  keptWakeAt: Millis | undefined;
   readonly wakes: Wakes;
   nextToken: number;
   nextSeq: number;
@@ -289,6 +291,7 @@ export function createState(
     chosen: undefined,
     limitHeldFor: new Map(),
     kept: undefined,
+    keptWakeAt: undefined,
     wakes: noWakes(),
     nextToken: settings.firstToken,
     nextSeq: 1,

@@ -340,7 +340,7 @@ function isMeant(state: EngineState, wake: Wake): boolean {
     case "lease-claim":
       return state.leases.get(wake.id)?.claimBy === wake.at;
     case "kept-start":
-      return state.kept?.ticket.id === wake.id && state.kept.startsAt === wake.at;
+      return state.kept?.ticket.id === wake.id && state.keptWakeAt === wake.at;
     case "lease-charge": {
       const lease = state.leases.get(wake.id);
       return lease?.phase === "held" && lease.chargedUntil === wake.at;

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { disciplines, type EngineSettings } from "../../src/engine/settings.ts";
+import { nextWake } from "../../src/engine/step.ts";
 import { Bench, gpu, refusalIn } from "./support.ts";
 
 const none = { percent: 0, atLeastMb: 0 };
@@ -85,6 +86,25 @@ describe("backfill with durations", () => {
     const b = bench.wait({ gpuCount: 4, vramMb: 8000 }, runs(10));
     return { bench, b, endOfA };
   }
+
+  it("does not have the queue served over and over while what it waits for is a little late", () => {
+    const bench = benchOf(4, { maxSampleAgeMs: 1e9 });
+    bench.lease({ gpuCount: 3, vramMb: 6000 }, runs(10));
+    const endOfA = bench.now + 10 * minute;
+    const b = bench.wait({ gpuCount: 4, vramMb: 8000 }, { ...runs(10), pollIntervalMs: 1e9 });
+    // It fits, and would be in the way.
+    const c = bench.wait({ vramMb: 4000 }, { ...runs(30), pollIntervalMs: 1e9 });
+    let served = 0;
+    while (bench.now < endOfA + minute) {
+      bench.now = nextWake(bench.state) ?? endOfA + minute;
+      bench.step({ type: "tick" });
+      if (bench.now > endOfA) served++;
+    }
+    expect([b, c].map((t) => bench.grantOf(t))).toEqual([undefined, undefined]);
+    // The start is always just ahead: it was kept anew every millisecond.
+    expect(served).toBeGreaterThan(10);
+    expect(served).toBeLessThan(minute / 40);
+  });
 
   it("keeps the start of the first at the end of what it waits for, and tells it", () => {
     const { bench, b, endOfA } = scene();

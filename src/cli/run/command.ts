@@ -57,8 +57,8 @@ export function registerRun(program: Command, io: CliIo, result: CliResult): voi
         // Without one, a restart of the server would cost the place.
         requestId: options.requestId ?? `run-${randomUUID()}`,
         policy: options.policy ?? "",
-        timeoutMs: options.timeout === undefined ? undefined : options.timeout * 1000,
-        ttlMs: options.ttl === undefined ? undefined : options.ttl * 1000,
+        timeoutMs: options.timeout,
+        ttlMs: options.ttl,
       };
       const signals = new Signals();
       try {
