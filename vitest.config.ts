@@ -17,6 +17,8 @@ export default defineConfig({
         test: {
           name: "process",
           include: ["test/process/**/*.test.ts"],
+          // Lists of jobs that take minutes; docs/truth-test.md says how to run them.
+          exclude: process.env.SLUICE_TRUTH_JOBS === undefined ? ["test/process/truth/**"] : [],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           // They measure what happens within a sample period; two files at a time on a small machine would measure each other.

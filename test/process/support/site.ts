@@ -14,6 +14,14 @@ export function onEachMachine(tests: (backend: Backend) => void): void {
   }
 }
 
+/** Runs long tests once: over the real nvidia-smi where the lab is at hand, else on the fake. */
+export function onTheBestMachine(tests: (backend: Backend) => void): void {
+  const isLab = labBackend.missing === undefined;
+  if (!isLab) process.stderr.write(`not on ${labBackend.name}, because ${labBackend.missing}\n`);
+  const backend = isLab ? labBackend : fakeBackend;
+  describe(`on ${backend.name}`, () => tests(backend));
+}
+
 /** A machine with a server that measures it. `await using` ends the server, the jobs that were started here, and the machine. */
 export interface Site extends AsyncDisposable {
   readonly machine: Machine;

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Machine } from "../support/machine.ts";
-import { onEachMachine, openSite } from "../support/site.ts";
+import { onTheBestMachine, openSite } from "../support/site.ts";
 import { atOnce, cards, failuresOf, limitMs, report, shortLength } from "./box.ts";
 import { type Grant, grantsOf } from "./decisions.ts";
 import { type Driven, drive, rampOf } from "./drive.ts";
@@ -50,7 +50,7 @@ function mostCharged(machine: Machine, grants: readonly Grant[], driven: readonl
   return Math.max(...all);
 }
 
-onEachMachine((backend) => {
+onTheBestMachine((backend) => {
   it(
     "jobs that all take a tenth more than they declared, with a margin of a tenth: none runs out of memory, because others get less",
     async () => {

