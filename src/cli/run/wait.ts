@@ -24,8 +24,11 @@ export type WaitOutcome =
   | { readonly kind: "timed-out"; readonly waitedMs: number; readonly reasons: readonly Reason[] }
   | { readonly kind: "interrupted" };
 
+/** How long nobody may answer at the very first. A restart takes a second or two; a wrong address should be told soon. */
+const firstAnswerMs = 5_000;
+
 /**
- * Waits for a lease. A server that goes away meanwhile (a restart) is asked again for a minute: a job that has waited all
+ * Waits for a lease. One that is started while the server restarts asks for a few seconds; a server that goes away meanwhile (a restart) is asked again for a minute: a job that has waited all
  * night should not die of it.
  * @param interrupt takes the request out of the queue.
  */
@@ -65,8 +68,10 @@ export async function waitForLease(
           await scheduler.cancelTicket({ ticketId }, { timeoutMs: 1_000 }).catch(() => {});
         return { kind: "interrupted" };
       }
-      if (lastHeard === undefined || !isAway(error) || performance.now() - lastHeard > awayMs) throw error;
-      if (!away) line.note("the server is away; asking again");
+      const patienceMs = lastHeard === undefined ? firstAnswerMs : awayMs;
+      if (!isAway(error) || performance.now() - (lastHeard ?? start) > patienceMs) throw error;
+      if (!away)
+        line.note(lastHeard === undefined ? "no server answers yet; asking again" : "the server is away; asking again");
       away = true;
       await delay(1_000, undefined, { signal: interrupt }).catch(() => {});
       if (interrupt.aborted) return { kind: "interrupted" };
