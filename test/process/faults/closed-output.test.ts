@@ -66,3 +66,27 @@ it.skipIf(!existsSync("/dev/full"))(
     }
   },
 );
+
+// Lines are written before anything goes on (src/observe/log.ts), so a pipe that is full holds up the server with its log: to mend
+// that, the log has to be written by a thread of its own that drops what it cannot keep.
+it.fails("whoever reads the log stands still without going away: it goes on serving", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-still-"));
+  const address = `unix:${join(folder, "grpc.sock")}`;
+  const args = ["serve", "--simulate", "24576", "--web", "off", "--grpc", address, "--log-level", "trace"];
+  const server = spawn(process.execPath, [main, ...args], {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, SLUICE_STATE: ":memory:" },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  // Nobody reads: 64 KiB are in the pipe, and what Node takes from it unasked.
+  server.stderr.pause();
+  const connection = connectClient(address, { timeoutMs: 3_000 });
+  try {
+    const scheduler = connection.client(SchedulerService);
+    await waitFor(() => scheduler.listQueue({}), "it to serve", 20_000);
+    for (let round = 0; round < 10; round++) await work(scheduler);
+  } finally {
+    connection.close();
+    server.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

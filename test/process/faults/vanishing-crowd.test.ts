@@ -11,9 +11,9 @@ const streams = 500;
 const ways = ["cancel", "kill", "leave", "kill"] as const;
 const rounds = 5;
 
-it("ten thousand clients that ask and vanish leave nothing behind", async () => {
+it("ten thousand clients that ask and vanish leave nothing behind", { timeout: 120_000 }, async () => {
   // A small heap, so that what could be freed is: else memory rises and falls by more than a leak of some KiB for each would be.
-  const heap = { NODE_OPTIONS: "--max-old-space-size=80 --max-semi-space-size=2" };
+  const heap = { NODE_OPTIONS: "--max-old-space-size=100 --max-semi-space-size=2" };
   await using server = await startServer(["--simulate", "24576", "--log-level", "warn", "--grace-time", "1"], heap);
   const { pid } = server.process;
   const scheduler = server.client(SchedulerService);
@@ -42,14 +42,15 @@ it("ten thousand clients that ask and vanish leave nothing behind", async () => 
   // The first round grows what any crowd needs; a leak would grow with each that follows.
   await comeAndGo();
   const rssBefore = rssMb(pid);
-  for (let i = 1; i < rounds; i++) { await comeAndGo(); process.stderr.write(`round ${i} ${rssMb(pid).toFixed(0)}\n`); }
+  for (let i = 1; i < rounds; i++) await comeAndGo();
   const rss = rssMb(pid);
   await waitFor(() => openFiles(pid) <= filesBefore, "every connection to be closed");
   process.stderr.write(
     `${ways.length * streams * rounds} that vanished: ${rssBefore.toFixed(0)} MiB after the first ${ways.length * streams}, ` +
       `${rss.toFixed(0)} MiB after all; ${openFiles(pid)} file descriptors, ${filesBefore} before\n`,
   );
-  expect(rss / rssBefore).toBeLessThan(1.4);
+  // 12 KiB for each, which is what a stream that waits takes, would be twice as much as after the first.
+  expect(rss / rssBefore).toBeLessThan(1.6);
   expect(await (await fetch(`${server.web}/metrics`)).text()).toMatch(/open_streams\{[^}]*WaitForResources"\} 0/);
   const waiter = new Waiter(scheduler, 8_000);
   await waitFor(() => waiter.position === 1, "the next one to be first");
