@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { LeaseEnd } from "#gen/sluice/v1/types_pb.js";
@@ -14,7 +15,7 @@ import { openFiles } from "../support/process-figures.ts";
 import { gpuWork, Waiter } from "../support/scheduler.ts";
 import { startProgram, startServer } from "../support/server.ts";
 
-/** Connections that say nothing, as many as there are asked for; some may be turned away at once. */
+/** Connections that say nothing, as many as there are asked for; some may be turned away at once, some not be answered. */
 async function crowd(address: string, count: number): Promise<Socket[]> {
   const [host = "", port = ""] = address.split(":");
   const sockets = Array.from({ length: count }, () => {
@@ -22,7 +23,7 @@ async function crowd(address: string, count: number): Promise<Socket[]> {
     socket.on("error", () => {});
     return socket;
   });
-  await Promise.all(sockets.map((s) => Promise.race([once(s, "connect"), once(s, "close")]).catch(() => {})));
+  await Promise.all(sockets.map((s) => Promise.race([once(s, "connect"), once(s, "close"), delay(500)]).catch(() => {})));
   return sockets;
 }
 
@@ -93,6 +94,8 @@ it.skipIf(fileLimitMissing !== undefined).each([
         process.kill(loop, "SIGKILL");
         sockets.push(...(await crowd(server.grpc, 60)));
         await waitFor(async () => (await accountOf(scheduler)).blocked !== "", "it to know nothing");
+        const why = async () => (await scheduler.listSystemMonitors({})).monitors[0]?.message ?? "";
+        await waitFor(async () => (await why()).includes("no file descriptors left"), "it to say why");
         const blind = await scheduler.allocate({ workload: gpuWork(1_000), policy: "safety" });
         expect(blind.outcome.case).toBe("refusal");
       }
