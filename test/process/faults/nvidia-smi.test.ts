@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { ReasonCode } from "#gen/sluice/v1/types_pb.js";
 import { FakeNvidiaSmi, type FakeState, gpuUuid } from "../../fakes/nvidia-smi/fake.ts";
@@ -16,6 +16,10 @@ const impatient = ["--sample-period", "200", "--max-sample-age", "1", "--poll-in
 
 const unkillable = await Unkillable.create();
 if (typeof unkillable === "string") process.stderr.write(`skipped: an nvidia-smi that no signal ends, because ${unkillable}\n`);
+
+afterAll(async () => {
+  if (typeof unkillable !== "string") await unkillable[Symbol.asyncDispose]();
+});
 
 interface NvidiaSite extends AsyncDisposable {
   readonly fake: FakeNvidiaSmi;

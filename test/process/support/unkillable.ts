@@ -7,12 +7,16 @@ import { join } from "node:path";
 // A traced process that is killed stops on its way out until its tracer lets it go: it is there, does nothing, and no signal
 // reaches it, as one that sleeps in a driver.
 const source = `
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <unistd.h>
 
 int main(int argc, char **argv) {
+  /* A test that is cut off must not leave what it held. */
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (argc < 2 || ptrace(PTRACE_SEIZE, atoi(argv[1]), 0, PTRACE_O_TRACEEXIT) != 0) {
     perror("ptrace");
     return 1;
