@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { isatty } from "node:tty";
+import { writeAll } from "../observe/write-all.ts";
 import type { CliIo } from "./io.ts";
 import { runCli } from "./program.ts";
-import { writeAll } from "./write-all.ts";
 
 const errIsTerminal = isatty(2);
 

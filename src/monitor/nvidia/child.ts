@@ -64,6 +64,7 @@ export class Children {
     });
     await Promise.race([Promise.all(ends), limit]);
     clearTimeout(timer);
+    for (const child of this.#live) child.abandon();
   }
 }
 
@@ -135,6 +136,12 @@ export class Child {
     this.#process?.stdout?.destroy();
     this.#signal("SIGTERM");
     this.#killer = setTimeout(() => this.#signal("SIGKILL"), this.#graceMs);
+  }
+
+  /** One that is stuck in the driver no longer keeps this process from ending. */
+  abandon(): void {
+    this.#killer?.unref();
+    this.#process?.unref();
   }
 
   #signal(signal: NodeJS.Signals): void {

@@ -118,6 +118,9 @@ function startTrouble(code: string, path: string): string {
     case "EACCES":
     case "ENOEXEC":
       return `${path} cannot be executed (${code}). Check its permissions, or name another with --nvidia-smi.`;
+    case "EMFILE":
+    case "ENFILE":
+      return `nvidia-smi could not be started (${code}): there are no file descriptors left. Raise their limit (ulimit -n); it is tried again.`;
     default:
       return `nvidia-smi could not be started (${code}). The machine may be out of memory or processes; it is tried again.`;
   }

@@ -14,7 +14,7 @@ export function writeAll(fd: number, text: string): void {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "EAGAIN") Atomics.wait(pause, 0, 0, 5);
-      // The reader has gone (`sluice leases | head -1`): there is nobody left to tell.
+      // The reader has gone (`sluice leases | head -1`), or the disk is full: there is nobody left to tell.
       else return;
     }
   }
