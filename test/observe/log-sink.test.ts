@@ -75,10 +75,7 @@ describe("the log over a pipe", () => {
     const { writer, read, close } = pipe();
     const sink = logSink(writer);
     for (let n = 0; n < 3_000; n++) sink.write(line(n));
-    const told = await waitFor(
-      () => numbers(read().replace(/[^\n]*$/, "")).find((l) => l.lost !== undefined),
-      "the loss to be told",
-    );
+    const told = await readOn(read, (lines) => lines.find((l) => l.lost !== undefined));
     sink.write(line(9_999));
     const seen = numbers(read());
     const kept = seen.filter((l) => l.n !== undefined && l.n < 9_999);
