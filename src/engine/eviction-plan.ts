@@ -198,7 +198,9 @@ function candidateOf(
     const vramMb = lease.gpus.reduce((sum, g) => sum + g.vramMb, 0);
     frees.set(limitOfGpus, lease.gpus.length).set(limitOfVram, vramMb);
   }
-  return { id: lease.id, costMs: costOf(state, lease, now), frees, lease };
+  // Among equals whoever has been idle for longest goes; a whole number of so many digits sorts as a text does.
+  const id = `${String(Math.floor(lease.idleSince)).padStart(16, "0")} ${lease.id}`;
+  return { id, costMs: costOf(state, lease, now), frees, lease };
 }
 
 /** What it costs to lose it: see keep-value.ts. */

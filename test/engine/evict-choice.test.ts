@@ -104,6 +104,19 @@ describe("who goes", () => {
     expect(s.evictions).toEqual([["small"]]);
   });
 
+  it("is of equals the one that has been idle for longest, whatever their leases are called", () => {
+    const s = new Stage();
+    const [a, b] = [s.resident("a", 4_000), s.resident("b", 4_000)];
+    // "a" has the lease with the smaller name, and is used last.
+    for (const r of [b, a]) {
+      s.start(r, "run");
+      s.pass(10).finish(r, "run");
+    }
+    s.show();
+    s.wait({ vramMb: 4_000 });
+    expect(s.evictions).toEqual([["b"]]);
+  });
+
   it("is not one whose measured memory is too little, whatever it was promised elsewhere", () => {
     const s = new Stage(2);
     s.resident("here", 2_000, { gpus: ["GPU-0"], reloadMs: 1 });
