@@ -56,7 +56,7 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
   const metrics = createMetrics();
   const { policies, policy } = await policiesOf(config, log);
   const stateDir = stateDirOf(config, process.env);
-  const { store, kept, isDurable, attach } = await openState(stateDir, tokenOfTime(clock.now()), log);
+  const { store, kept, isDurable, attach } = await openState(stateDir, tokenOfTime(clock.now()), { log, metrics });
   const state = createState(engineSettings(config, kept.firstToken), policies, policy, isDurable);
   const record = config.record === "" ? undefined : await openRecord(config.record, log);
   record?.write({ type: "start", at: Math.round(clock.now()) });

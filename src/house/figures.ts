@@ -20,6 +20,7 @@ export function figuresOf(gate: Gate, monitors: SystemMonitors, now: Millis): Fi
       foreignMib: g.foreignMb,
     })),
     sampleAgeSeconds: moments.length === 0 ? undefined : (now - Math.max(...moments)) / 1000,
+    suspended: gate.suspended !== undefined,
     monitorHealthy: monitors.sampler.status().healthy,
   };
 }

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { LeaseMemo } from "../engine/saves.ts";
 import { bootId } from "../executor/leftovers.ts";
 import type { Log } from "../observe/log.ts";
+import type { Metrics } from "../observe/metrics.ts";
 import { Journal, type JournalWorld } from "../store/journal.ts";
 import { startJournalThread } from "../store/journal-thread.ts";
 import { type Kept, noStore, type Store } from "../store/store.ts";
@@ -24,14 +25,21 @@ export interface OpenState {
  * @param leastToken the first token, where the file does not know better.
  * @throws Failure STATE_UNAVAILABLE in plain words.
  */
-export async function openState(dir: string | undefined, leastToken: number, log: Log): Promise<OpenState> {
+export async function openState(
+  dir: string | undefined,
+  leastToken: number,
+  { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
+): Promise<OpenState> {
   if (dir === undefined) {
     const kept = { leases: [], tickets: [], learned: new Map(), firstToken: leastToken };
     return { store: noStore, kept, isDurable: false, attach: () => {} };
   }
   const boot = bootId() ?? "";
   const data = { path: join(dir, stateFileName), boot };
-  const opened = await Journal.open({ start: () => startJournalThread(data), stallMs, retryMs }, leastToken);
+  const opened = await Journal.open(
+    { start: () => startJournalThread(data), stallMs, retryMs, onWritten: (ms) => metrics.stateWritten(ms / 1000) },
+    leastToken,
+  );
   const { journal } = opened;
   const kept = sinceBoot(opened.kept, opened.boot === boot);
   const gone = opened.kept.leases.length - kept.leases.length;

@@ -20,6 +20,8 @@ export interface Figures {
   /** Seconds since the newest sample was taken; left out when there is none. */
   readonly sampleAgeSeconds?: number | undefined;
   readonly monitorHealthy: boolean;
+  /** Nothing new is promised, because it cannot be written down. */
+  readonly suspended: boolean;
 }
 
 /** What was decided about a request or a lease. */
@@ -39,6 +41,8 @@ export interface Metrics {
   rpc(name: string): RpcMetrics;
   /** Counts a decision. @param reason the code of its first reason, such as "NEVER_FITS"; empty for a grant. */
   decision(decision: Decision, reason: string): void;
+  /** What is promised was written to the disk, in one go. */
+  stateWritten(seconds: number): void;
   /** Says where the gauges come from: asked at every scrape, and never in between. */
   collect(source: () => Figures): void;
   /** The text that /metrics answers. */
@@ -83,6 +87,12 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
     labelNames: ["decision", "reason"],
     registers: [registry],
   });
+  const stateWrites = new Histogram({
+    name: "sluice_state_write_seconds",
+    help: "How long it took to have promises on the disk; one write is for all that had come meanwhile.",
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  });
   const gauges = createGauges(registry);
   clear(gauges);
   let source: (() => Figures) | undefined;
@@ -107,6 +117,7 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
       };
     },
     decision: (decision, reason) => decisions.inc({ decision, reason }),
+    stateWritten: (seconds) => stateWrites.observe(seconds),
     collect(from) {
       source = from;
     },
@@ -130,6 +141,7 @@ function createGauges(registry: Registry) {
     leases: gauge("sluice_leases", "Leases that claim memory, those that drain included."),
     sampleAge: gauge("sluice_sample_age_seconds", "Age of the newest sample; absent when there is none."),
     healthy: gauge("sluice_monitor_healthy", "1 when the newest sample is fresh and complete, else 0."),
+    suspended: gauge("sluice_suspended", "1 while nothing new is promised, because it cannot be written down, else 0."),
     free: perGpu("sluice_gpu_free_mib", "Measured free memory, in MiB; absent when it is not known."),
     available: perGpu("sluice_gpu_available_mib", "What a new request could get, in MiB; absent when it is not known."),
     leased: perGpu("sluice_gpu_leased_mib", "Memory that leases claim, in MiB."),
@@ -142,7 +154,7 @@ function createGauges(registry: Registry) {
 
 /** A GPU or a number that has gone must not stay at what it last was, and a gauge that was never set must not say 0. */
 function clear(gauges: Gauges): void {
-  for (const gauge of [gauges.queued, gauges.leases, gauges.sampleAge, gauges.healthy]) gauge.remove();
+  for (const gauge of [gauges.queued, gauges.leases, gauges.sampleAge, gauges.healthy, gauges.suspended]) gauge.remove();
   for (const gauge of [gauges.free, gauges.available, gauges.leased, gauges.foreign]) gauge.reset();
 }
 
@@ -150,6 +162,7 @@ function setGauges(gauges: Gauges, figures: Figures): void {
   clear(gauges);
   gauges.queued.set(figures.queued);
   gauges.leases.set(figures.leases);
+  gauges.suspended.set(figures.suspended ? 1 : 0);
   gauges.healthy.set(figures.monitorHealthy ? 1 : 0);
   if (figures.sampleAgeSeconds !== undefined) gauges.sampleAge.set(figures.sampleAgeSeconds);
   for (const gpu of figures.gpus) {

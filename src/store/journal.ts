@@ -25,6 +25,8 @@ export interface JournalOptions {
   readonly stallMs: number;
   /** How long after a failure it is tried again, each time. */
   readonly retryMs: number;
+  /** Told of each write: how long it took. */
+  readonly onWritten?: (ms: number) => void;
 }
 
 interface PendingBatch {
@@ -146,7 +148,11 @@ export class Journal implements Store {
     const batch = this.#next;
     this.#next = undefined;
     this.#busy = batch;
-    void this.#ask({ type: "apply", batch: wire(batch) }).then((answer) => this.#done(batch, answer));
+    const began = performance.now();
+    void this.#ask({ type: "apply", batch: wire(batch) }).then((answer) => {
+      if (answer.ok) this.#options.onWritten?.(performance.now() - began);
+      this.#done(batch, answer);
+    });
   }
 
   #done(batch: PendingBatch, answer: JournalAnswer): void {

@@ -9,6 +9,7 @@ const figures: Figures = {
   gpus: [{ uuid: "GPU-a", index: 0, freeMib: 1000, availableMib: 900, leasedMib: 0, foreignMib: 5 }],
   sampleAgeSeconds: 0.5,
   monitorHealthy: true,
+  suspended: false,
 };
 
 describe("metrics", () => {
@@ -22,12 +23,13 @@ describe("metrics", () => {
     let now = figures;
     metrics.collect(() => now);
     expect(await metrics.scrape()).toContain("sluice_queue_depth 3\n");
-    now = { ...figures, queued: 0, monitorHealthy: false };
+    now = { ...figures, queued: 0, monitorHealthy: false, suspended: true };
     const text = await metrics.scrape();
     expect(text).toContain("sluice_queue_depth 0\n");
     expect(text).toContain("sluice_leases 2\n");
     expect(text).toContain("sluice_sample_age_seconds 0.5\n");
     expect(text).toContain("sluice_monitor_healthy 0\n");
+    expect(text).toContain("sluice_suspended 1\n");
     expect(text).toContain('sluice_gpu_free_mib{gpu_uuid="GPU-a",gpu="0"} 1000\n');
     expect(text).toContain('sluice_gpu_available_mib{gpu_uuid="GPU-a",gpu="0"} 900\n');
     expect(text).toContain('sluice_gpu_leased_mib{gpu_uuid="GPU-a",gpu="0"} 0\n');
@@ -40,8 +42,22 @@ describe("metrics", () => {
     let now = figures;
     metrics.collect(() => now);
     await metrics.scrape();
-    now = { queued: 0, leases: 0, gpus: [{ uuid: "GPU-b", index: 1, freeMib: undefined }], monitorHealthy: false };
+    now = {
+      queued: 0,
+      leases: 0,
+      gpus: [{ uuid: "GPU-b", index: 1, freeMib: undefined }],
+      monitorHealthy: false,
+      suspended: false,
+    };
     expect(samples(await metrics.scrape())).toEqual(["sluice_queue_depth 0", "sluice_monitor_healthy 0"]);
+  });
+
+  it("a write of the state is one observation, however much it was of", async () => {
+    metrics.stateWritten(0.002);
+    metrics.stateWritten(3);
+    const text = await metrics.scrape();
+    expect(text).toContain("sluice_state_write_seconds_count 2\n");
+    expect(text).toContain('sluice_state_write_seconds_bucket{le="0.0025"} 1\n');
   });
 
   it("decisions are counted by their reason, and durations have buckets from under a millisecond to half an hour", async () => {
