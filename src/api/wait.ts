@@ -62,6 +62,7 @@ function checked(request: WaitForResourcesRequest, ctx: HandlerContext) {
   const timeoutMs = duration(request.timeout, "timeout", 0, maxDurationMs, violations);
   const pollIntervalMs = duration(request.pollInterval, "poll_interval", 100, 3_600_000, violations);
   const ttlMs = duration(request.leaseTtl, "lease_ttl", ttlLimits.minMs, ttlLimits.maxMs, violations);
+  const graceMs = duration(request.graceTime, "grace_time", 0, 86_400_000, violations);
   const policy = text(request.policy, "policy", 128, violations);
   const hold = holdFromProto(request.hold, violations);
   if (hold === "stream" && ctx.protocolName !== "grpc") {
@@ -80,6 +81,7 @@ function checked(request: WaitForResourcesRequest, ctx: HandlerContext) {
     ...(ttlMs === undefined ? {} : { ttlMs }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(pollIntervalMs === undefined ? {} : { pollIntervalMs }),
+    ...(graceMs === undefined ? {} : { graceMs }),
   };
 }
 

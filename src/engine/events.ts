@@ -21,6 +21,8 @@ export interface Submit {
   /** For `wait`: 0 waits for ever. */
   readonly timeoutMs?: Millis;
   readonly pollIntervalMs?: Millis;
+  /** For `wait` with a request id: how long its client may be away; absent: as the settings say. */
+  readonly graceMs?: Millis;
 }
 
 /** Everything that can happen to the engine. Time, ids and measurements come in from outside. */

@@ -38,6 +38,7 @@ export function grant(
     policy,
     grantedAt: now,
     hold: ticket.hold,
+    isClaimable: ticket.hold === "ttl" && ticket.requestId !== "" && ticket.graceMs > 0,
     ttlMs: ticket.ttlMs,
     longestTtlMs: ticket.ttlMs,
     overcommitted: judgement.overcommitted,

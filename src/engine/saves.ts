@@ -53,6 +53,8 @@ export interface TicketMemo {
   readonly pollIntervalMs: Millis;
   readonly ttlMs: Millis;
   readonly hold: Hold;
+  /** Absent: as the settings say. */
+  readonly graceMs?: Millis;
 }
 
 /** One that changed; `memo` undefined: it is gone. */
@@ -163,6 +165,7 @@ function ticketMemo(ticket: TicketRecord): TicketMemo {
     pollIntervalMs: ticket.pollIntervalMs,
     ttlMs: ticket.ttlMs,
     hold: ticket.hold,
+    graceMs: ticket.graceMs,
     ...(ticket.deadline === undefined ? {} : { deadline: ticket.deadline }),
   };
 }

@@ -65,6 +65,8 @@ export interface LeaseRecord {
   readonly policy: string;
   readonly grantedAt: Millis;
   readonly hold: Hold;
+  /** False: whoever has not heard of the grant does not come back for it. */
+  readonly isClaimable: boolean;
   readonly ttlMs: Millis;
   /** The longest that it was ever renewed for. */
   longestTtlMs: Millis;
@@ -124,6 +126,8 @@ export interface TicketRecord {
   readonly pollIntervalMs: Millis;
   readonly ttlMs: Millis;
   readonly hold: Hold;
+  /** How long its client may be away. */
+  readonly graceMs: Millis;
   connected: boolean;
   /** While not connected: when its place is given up. */
   graceUntil: Millis | undefined;

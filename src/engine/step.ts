@@ -256,12 +256,12 @@ function cancel(state: EngineState, id: TicketId, effects: Effect[]): Handled {
 function disconnect(state: EngineState, id: TicketId, now: Millis, effects: Effect[]): Handled {
   const ticket = state.tickets.get(id);
   if (ticket === undefined) return { reply: done, serve: false };
-  if (ticket.requestId === "" || state.settings.graceMs === 0) {
+  if (ticket.graceMs === 0) {
     withdraw(state, ticket, new Failure("TICKET_CANCELLED", "the client went away", { ticket_id: id }), effects);
   } else {
     ticket.connected = false;
     state.line.setCounted(ticket, false);
-    ticket.graceUntil = now + state.settings.graceMs;
+    ticket.graceUntil = now + ticket.graceMs;
     state.wakes.push({ at: ticket.graceUntil, kind: "ticket-grace", id });
     state.version++;
   }
@@ -271,7 +271,7 @@ function disconnect(state: EngineState, id: TicketId, now: Millis, effects: Effe
 function undelivered(state: EngineState, id: LeaseId, now: Millis, effects: Effect[]): Handled {
   const lease = state.leases.get(id);
   if (lease === undefined || lease.phase !== "held") return { reply: done, serve: false };
-  if (lease.requestId === "" || lease.hold === "stream") {
+  if (!lease.isClaimable) {
     // Nobody used it: how long it was there says nothing.
     lease.claimBy = now;
     endLease(state, lease, "stream-closed", now, effects);

@@ -54,6 +54,7 @@ function ticketOf(state: EngineState, event: Submit, now: Millis): TicketRecord 
     pollIntervalMs: event.mode === "wait" ? (event.pollIntervalMs ?? settings.defaultPollIntervalMs) : settings.maxSampleAgeMs,
     ttlMs: event.ttlMs ?? settings.defaultTtlMs,
     hold: event.hold,
+    graceMs: event.requestId === "" ? 0 : (event.graceMs ?? settings.graceMs),
     connected: true,
     graceUntil: undefined,
     heldPools: undefined,

@@ -6,6 +6,7 @@ import { expect, it } from "vitest";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { LeaseState } from "#gen/sluice/v1/types_pb.js";
 import { Random } from "../simulation/random.ts";
+import { waitFor } from "../wait-for.ts";
 import { BusyClient, type ToldJob } from "./support/killed-load.ts";
 import { type Server, startServer } from "./support/server.ts";
 
@@ -98,7 +99,9 @@ it(`a server that is killed ${kills} times at random moments under load forgets 
       let enough = false;
       const lives = workers.map((w) => w.live(server.grpc, () => enough));
       if (life < kills) {
-        await delay(random.whole(1, 400));
+        // Somebody has something to lose, most of the time.
+        if (random.chance(0.8)) await waitFor(() => workers.some((w) => w.job?.given === "no" && w.job.lease), "a lease");
+        await delay(random.whole(1, 300));
         server.kill("SIGKILL");
       } else enough = true;
       await Promise.all(lives);

@@ -54,8 +54,10 @@ export function registerRun(program: Command, io: CliIo, result: CliResult): voi
             .replace(/\p{Cc}/gu, "?")
             .slice(0, 60),
         ),
-        // Without one, a restart of the server would cost the place.
-        requestId: options.requestId ?? `run-${randomUUID()}`,
+        // Without one, a restart of the server would cost the place. Nobody else knows it, so who is killed leaves at once.
+        ...(options.requestId === undefined
+          ? { requestId: `run-${randomUUID()}`, graceMs: 0 }
+          : { requestId: options.requestId }),
         policy: options.policy ?? "",
         timeoutMs: options.timeout,
         ttlMs: options.ttl,

@@ -12,6 +12,8 @@ export interface WaitRequest {
   readonly workload: Workload;
   /** Empty: whoever goes away loses the place at once. */
   readonly requestId: string;
+  /** Undefined: the server's. */
+  readonly graceMs?: number;
   readonly policy: string;
   /** Undefined: the server's default; 0: for ever. */
   readonly timeoutMs: number | undefined;
@@ -85,6 +87,7 @@ function wire(request: WaitRequest, timeoutMs: number | undefined) {
     requestId: request.requestId,
     policy: request.policy,
     hold: Hold.TTL,
+    ...(request.graceMs === undefined ? {} : { graceTime: durationFromMs(request.graceMs) }),
     ...(timeoutMs === undefined ? {} : { timeout: durationFromMs(timeoutMs) }),
     ...(request.ttlMs === undefined ? {} : { leaseTtl: durationFromMs(request.ttlMs) }),
   };

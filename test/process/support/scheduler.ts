@@ -137,6 +137,11 @@ export class Waiter {
   get codes(): readonly string[] {
     return codesOf(this.reasons);
   }
+
+  /** The first reason of each message so far, while it waited. */
+  get firstCodes(): readonly (string | undefined)[] {
+    return this.messages.map(({ event }) => (event.case === "queued" ? codesOf(event.value.reasons)[0] : undefined));
+  }
 }
 
 export function codesOf(reasons: readonly Reason[]): readonly string[] {

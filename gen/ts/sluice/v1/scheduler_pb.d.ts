@@ -113,8 +113,8 @@ export declare type WaitForResourcesRequest = Message<"sluice.v1.WaitForResource
   workload?: Workload | undefined;
 
   /**
-   * Makes the call resumable: the same id finds the same ticket or lease again, also after a dropped connection; the ticket
-   * keeps its place for the server's grace time. Without it a client that goes away leaves the queue at once. At most 128
+   * Makes the call resumable: the same id finds the same ticket or lease again, also after a dropped connection or a
+   * restart of the server; the ticket keeps its place for grace_time. Without it a client that goes away leaves the queue at once. At most 128
    * bytes.
    *
    * @generated from field: string request_id = 2;
@@ -156,6 +156,14 @@ export declare type WaitForResourcesRequest = Message<"sluice.v1.WaitForResource
    * @generated from field: string policy = 7;
    */
   policy: string;
+
+  /**
+   * How long a client with a request_id may be away before its ticket leaves the queue. Not set: the server's grace time (30 s). 0: it
+   * leaves at once, like one without a request_id. After a restart of the server it has the server's grace time in any case. At most 24 h.
+   *
+   * @generated from field: google.protobuf.Duration grace_time = 8;
+   */
+  graceTime?: Duration | undefined;
 };
 
 /**
