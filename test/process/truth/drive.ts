@@ -25,6 +25,10 @@ export interface DriveOptions {
   readonly takes?: (job: ListedJob) => number;
   /** More flags of `sluice run`. */
   readonly flags?: readonly string[];
+  /** At least this long from one offer to the next (ms). */
+  readonly paceMs?: number;
+  /** Waited for before each offer, where the server may be away. */
+  readonly mayOffer?: () => Promise<unknown>;
   /** Called when a job has ended. */
   readonly onEnd?: (driven: Driven) => void;
 }
@@ -36,10 +40,10 @@ export type Drivable = Pick<Site, "run" | "machine">;
 const waitLimitS = 1_800;
 
 /**
- * At least this long from one offer to the next. Starting `sluice run` costs more than half a second of a core; ten in one moment
+ * So long it is from one offer to the next unless somebody says otherwise. Starting `sluice run` costs more than half a second of a core; ten in one moment
  * would take it from the jobs that run.
  */
-const paceMs = 700;
+const usualPaceMs = 700;
 
 /** Tells when the job began and ended, so that what it took can be told from what was added to it. */
 const timed = 'date +%s%3N; "$@"; code=$?; date +%s%3N; exit $code';
@@ -50,7 +54,7 @@ const timed = 'date +%s%3N; "$@"; code=$?; date +%s%3N; exit $code';
  * @returns what became of each, in the order of the list.
  */
 export async function drive(site: Drivable, jobs: readonly ListedJob[], options: DriveOptions): Promise<readonly Driven[]> {
-  const { atOnce, takes = (job) => job.vramMb, flags = [], onEnd = () => {} } = options;
+  const { atOnce, takes = (job) => job.vramMb, flags = [], paceMs = usualPaceMs, mayOffer, onEnd = () => {} } = options;
   const done: Driven[] = [];
   let next = 0;
   let turn = Date.now();
@@ -59,6 +63,7 @@ export async function drive(site: Drivable, jobs: readonly ListedJob[], options:
       const job = jobs[i] as ListedJob;
       turn = Math.max(turn + paceMs, Date.now());
       await delay(turn - Date.now());
+      await mayOffer?.();
       const offeredAt = Date.now();
       const run = offer(site, job, takes(job), flags);
       const end = await run.end;

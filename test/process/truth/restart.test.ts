@@ -26,17 +26,21 @@ onTheBestMachine((backend) => {
       const onEnd = () => {
         ended++;
       };
-      const course = drive(site, jobs, { atOnce, onEnd });
+      // Whoever is there while the server is away asks again for a minute; that nobody answers at first is an error sooner.
+      let back: Promise<unknown> = Promise.resolve();
+      const course = drive(site, jobs, { atOnce, onEnd, mayOffer: () => back });
       course.catch(() => {});
       const tookUp: unknown[] = [];
       try {
         for (const share of [0.25, 0.5]) {
           await waitFor(() => ended >= share * jobs.length, "jobs to end", limitMs(jobs.length));
-          server.kill("SIGKILL");
-          await server.process.end;
-          grants.push(...grantsOf(server.log()));
           const flags = ["--nvidia-smi", site.machine.nvidiaSmi, "--sample-period", `${samplePeriodMs}`, "--state", dir];
-          server = await startServer([...flags, "--grpc", address]);
+          server.kill("SIGKILL");
+          const restarted = server.process.end.then(() => startServer([...flags, "--grpc", address]));
+          back = restarted;
+          const before = server;
+          server = await restarted;
+          grants.push(...grantsOf(before.log()));
           tookUp.push(server.log().find((line) => line.msg === "took up what was promised before"));
         }
         const driven = await course;
