@@ -30,6 +30,8 @@ class HeldLease:
     def __init__(self, message: types_pb2.Lease, address: str) -> None:
         self.message = message
         """The lease as it was granted or last renewed (sluice.v1.Lease)."""
+        # Only the grant tells it, a renewal does not; and by which name the server is reached from here it cannot know.
+        self._env = {**message.env, "SLUICE_ADDRESS": address}
         self._address = address
         self._why_lost: Optional[str] = None
         self._eviction: Optional[EvictionRequest] = None
@@ -52,8 +54,7 @@ class HeldLease:
     @property
     def env(self) -> Mapping[str, str]:
         """What a child process should find in its environment. `with` sets it in this process's own."""
-        # The server cannot know by which name it was reached from here.
-        return {**self.message.env, "SLUICE_ADDRESS": self._address}
+        return dict(self._env)
 
     @property
     def lost(self) -> bool:
