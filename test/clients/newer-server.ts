@@ -1,5 +1,16 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { Client, type Metadata, type sendUnaryData, Server, ServerCredentials, credentials, type ServerUnaryCall, type ServerWritableStream, type ServiceDefinition, type StatusObject } from "@grpc/grpc-js";
+import {
+  Client,
+  credentials,
+  type Metadata,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type StatusObject,
+  type sendUnaryData,
+} from "@grpc/grpc-js";
 import { ExecutorService } from "#gen/sluice/v1/executor_pb.js";
 import { MonitorService } from "#gen/sluice/v1/monitor_pb.js";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
@@ -23,7 +34,9 @@ export async function startNewerServer(target: string): Promise<NewerServer> {
   const server = new Server();
   for (const service of [SchedulerService, ExecutorService, MonitorService]) addService(server, service, upstream);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
   });
   return {
     address: `127.0.0.1:${port}`,

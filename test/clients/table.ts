@@ -11,7 +11,10 @@ export function tableOf(scenarios: readonly string[], results: Results): string 
     if (outcome === undefined) return "-";
     return `${outcome.passed ? "ok" : "FAILED"} ${(outcome.ms / 1000).toFixed(1)}s`;
   };
-  const rows = scenarios.map((name) => [name.padEnd(wide), ...languages.map((l) => cell(results.get(l)?.get(name)).padEnd(14))]);
+  const rows = scenarios.map((name) => [
+    name.padEnd(wide),
+    ...languages.map((l) => cell(results.get(l)?.get(name)).padEnd(14)),
+  ]);
   const total = languages.map((language) => {
     const outcomes = [...(results.get(language)?.values() ?? [])];
     return `${outcomes.filter((o) => o.passed).length}/${scenarios.length}`.padEnd(14);

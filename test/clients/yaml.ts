@@ -78,6 +78,10 @@ class BlockReader {
   #block(indent: number): unknown {
     const line = this.#lines[this.#at];
     if (line === undefined || line.indent < indent) return null;
+    if (line.text.startsWith("{") || line.text.startsWith("[")) {
+      this.#at += 1;
+      return readInline(line.text, line.number);
+    }
     return line.text.startsWith("- ") || line.text === "-" ? this.#list(line.indent) : this.#map(line.indent);
   }
 
@@ -89,11 +93,11 @@ class BlockReader {
       if (rest === "") {
         this.#at += 1;
         items.push(this.#block(indent + 1));
-      } else if (mapEntry.test(rest)) {
-        // The map begins behind the dash: read it as if it stood on a line of its own.
+      } else if (mapEntry.test(rest) || rest.startsWith("- ")) {
+        // A map or a list begins behind the dash: read it as if it stood on a line of its own.
         const inner = indent + line.text.length - rest.length;
         this.#lines[this.#at] = { number: line.number, indent: inner, text: rest };
-        items.push(this.#map(inner));
+        items.push(this.#block(inner));
       } else {
         this.#at += 1;
         items.push(readInline(rest, line.number));

@@ -16,7 +16,9 @@ const pythons = [process.env.SLUICE_PYTHON, here("../.venv/bin/python"), "python
 const python = pythons.find((name) => spawnSync(name, ["-c", question], { encoding: "utf8" }).stdout?.trim() === version);
 
 if (python === undefined) {
-  process.stderr.write(`SKIPPED: Python stubs were not generated: no Python with grpcio-tools ${version} (SLUICE_PYTHON names one)\n`);
+  process.stderr.write(
+    `SKIPPED: Python stubs were not generated: no Python with grpcio-tools ${version} (SLUICE_PYTHON names one)\n`,
+  );
   process.stdout.write(nothing);
 } else {
   const { status, stdout, stderr } = spawnSync(python, [here("generate.py")], { input: request, maxBuffer: 64 * 1024 * 1024 });

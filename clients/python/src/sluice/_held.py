@@ -11,7 +11,7 @@ from .v1 import types_pb2
 
 log = logging.getLogger("sluice")
 
-_WHY = {
+_WHY: dict[int, str] = {
     types_pb2.LEASE_END_RELEASED: "somebody gave it back",
     types_pb2.LEASE_END_EXPIRED: "it was not renewed in time",
     types_pb2.LEASE_END_EVICTED: "it was taken for somebody who waited",
@@ -21,7 +21,7 @@ _WHY = {
 
 def why_ended(end: int) -> str:
     """The end of a lease in words."""
-    return _WHY.get(end, "the server ended it")  # type: ignore[call-overload]
+    return _WHY.get(end, "the server ended it")
 
 
 class HeldLease:

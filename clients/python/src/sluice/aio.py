@@ -258,7 +258,7 @@ class Client:
 
     async def close(self) -> None:
         """Ends the connection and the calls that run."""
-        await self.channel.close()
+        await self.channel.close(None)
 
     async def __aenter__(self) -> "Client":
         return self

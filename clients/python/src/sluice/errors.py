@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import grpc
 
@@ -111,9 +111,11 @@ _BY_CODE: dict[grpc.StatusCode, type[SluiceError]] = {
 
 def error_from(error: grpc.RpcError) -> SluiceError:
     """The exception for a call that failed, of the sync or of the asyncio stack."""
-    code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
-    message: str = error.details() or code.name  # type: ignore[attr-defined]
-    details = details_of(error.trailing_metadata())  # type: ignore[attr-defined]
+    # Both stacks raise errors that are calls too, which the type does not say.
+    failed: Any = error
+    code: grpc.StatusCode = failed.code()
+    message: str = failed.details() or code.name
+    details = details_of(failed.trailing_metadata())
     if details.reason == "NOT_ADMITTED" and details.refusal is not None:
         return refused(details.refusal, message, code, details)
     if details.reason.startswith("EXECUTION_"):

@@ -92,7 +92,7 @@ class Lease(HeldLease):
         request = scheduler_pb2.StartExecutionRequest(lease_id=self.id, token=self.token)
         # One that was counted twice ends with the lease all the same.
         answer: Any = _again(lambda limit: self._scheduler.StartExecution(request, timeout=limit), 10.0)
-        return answer.execution_id
+        return str(answer.execution_id)
 
     def _finish_execution(self, execution: str) -> None:
         request = scheduler_pb2.FinishExecutionRequest(lease_id=self.id, execution_id=execution)
@@ -167,7 +167,7 @@ class Resources:
         message = request.allocate()
         answer: Any = _again(lambda limit: self._client.scheduler.Allocate(message, timeout=limit), 10.0)
         if answer.WhichOneof("outcome") == "lease":
-            return answer.lease
+            return answer.lease  # type: ignore[no-any-return]
         raise refused(answer.refusal)
 
 
