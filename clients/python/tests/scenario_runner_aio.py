@@ -85,6 +85,7 @@ class Player:
         self.holds: dict[str, Hold] = {}
         self.background: dict[str, asyncio.Future[Any]] = {}
         self.marks: dict[str, float] = {}
+        self.calls: dict[int, list[Stream]] = {}
         self.clients: dict[str, sluice.aio.Client] = {}
         for name, how in (scenario.get("clients") or {"main": {}}).items():
             keepalive = how.get("keepalive_ms", 10_000) / 1000
@@ -176,6 +177,7 @@ class Player:
         stub = getattr(getattr(self.client(step), attribute), descriptor.name)
         timeout = step["deadline_ms"] / 1000 if "deadline_ms" in step else None
         self.streams[step["as"]] = Stream(stub(request_of(descriptor, step.get("with")), timeout=timeout))
+        self.calls.setdefault(id(self.client(step)), []).append(self.streams[step["as"]])
 
     async def do_next(self, step: Step) -> None:
         await self._until(step, step["next"], at_most=1)
@@ -213,7 +215,11 @@ class Player:
         self.streams[step["cancel"]].call.cancel()
 
     async def do_drop(self, step: Step) -> None:
-        await self.clients[step["drop"]].close()
+        client = self.clients[step["drop"]]
+        # grpc.aio keeps the line while a call is open that nobody reads just then.
+        for stream in self.calls.get(id(client), []):
+            stream.call.cancel()
+        await client.close()
 
     async def do_driver(self, step: Step) -> None:
         # Leases are renewed meanwhile.

@@ -38,7 +38,7 @@ def channel_options(address: str, keepalive: float) -> list[tuple[str, Any]]:
         ("grpc.initial_reconnect_backoff_ms", 200),
         # How long one attempt to connect may take, in spite of its name; a busy machine needs more than the pause between two.
         ("grpc.min_reconnect_backoff_ms", 5_000),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
         # Two clients in one process must not share a line: when one drops it, the other would lose it too.
         ("grpc.use_local_subchannel_pool", 1),
     ]

@@ -257,7 +257,7 @@ class Client:
         raise Failed("the server ended the execution without an answer")
 
     async def close(self) -> None:
-        """Ends the connection and the calls that run."""
+        """Ends the connection. Calls of your own through the stubs are yours to cancel: grpc.aio keeps the line for them."""
         await self.channel.close(None)
 
     async def __aenter__(self) -> "Client":
