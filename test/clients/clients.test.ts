@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { afterAll, describe, expect, it } from "vitest";
 import { languages } from "./languages.ts";
 import { type Outcome, play } from "./run.ts";
@@ -22,6 +23,12 @@ for (const runner of chosen) {
   const missing = await runner.prepare();
   if (missing !== undefined) process.stderr.write(`SKIPPED: all scenarios in ${runner.language}, because ${missing}\n`);
   describe.skipIf(missing !== undefined)(runner.language, () => {
+    it.runIf(runner.ownTests !== undefined && only === "")("its own tests pass", () => {
+      const [program = "", ...args] = runner.ownTests?.() ?? [];
+      const { status, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 80_000 });
+      expect(status, stderr).toBe(0);
+    });
+
     for (const scenario of scenarios) {
       it(scenario.name, async () => {
         await using stage = await Stage.open(scenario);

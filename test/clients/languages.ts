@@ -3,6 +3,6 @@ import { pythonRunner } from "./runners/python.ts";
 
 /** Every language that has a client, in the order of the table. */
 export const languages: readonly Runner[] = [
-  pythonRunner("python", "scenario_runner.py"),
+  pythonRunner("python", "scenario_runner.py", true),
   pythonRunner("python-asyncio", "scenario_runner_aio.py"),
 ];

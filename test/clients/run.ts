@@ -10,6 +10,8 @@ export interface Runner {
   prepare(): Promise<string | undefined>;
   /** The program to start for each scenario, after prepare(). */
   command(): readonly [program: string, ...args: string[]];
+  /** What runs the client's own tests, in the language's own way; undefined when another runner stands for them. */
+  ownTests?(): readonly [program: string, ...args: string[]];
 }
 
 /** What came of one scenario in one language. */

@@ -11,8 +11,9 @@ const own = `${client}/.venv`;
  * Python, with the client as pip installs it. SLUICE_PYTHON names a Python that has it; else one is made in clients/python/.venv,
  * once, with the exact versions of constraints.txt.
  * @param program the runner; the one for asyncio is another program.
+ * @param ownTests true for the one of them that also runs the client's own tests.
  */
-export function pythonRunner(language: string, program: string): Runner {
+export function pythonRunner(language: string, program: string, ownTests = false): Runner {
   const python = process.env.SLUICE_PYTHON ?? `${own}/bin/python`;
   return {
     language,
@@ -25,7 +26,8 @@ export function pythonRunner(language: string, program: string): Runner {
       const { status, stderr } = spawnSync(python, [...args, "-e", client], { encoding: "utf8" });
       return status === 0 ? undefined : `pip failed: ${stderr.trim().split("\n").at(-1)}`;
     },
-    command: () => [python, "-u", here(`../../../clients/python/tests/${program}`)],
+    command: () => [python, "-u", `${client}/tests/${program}`],
+    ...(ownTests ? { ownTests: () => [python, "-m", "unittest", "discover", "-s", `${client}/tests`] as const } : {}),
   };
 }
 
