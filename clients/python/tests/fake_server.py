@@ -91,7 +91,9 @@ class FakeServer(scheduler_pb2_grpc.SchedulerServiceServicer):  # type: ignore[m
         self.renewals += 1
         self.on_renew(context)
         # As the real one does: without env.
-        return scheduler_pb2.RenewLeaseResponse(lease=types_pb2.Lease(id="lease-1", token=7, ttl=duration(self.ttl)))
+        lease = self.lease()
+        lease.env.clear()
+        return scheduler_pb2.RenewLeaseResponse(lease=lease)
 
     def ReleaseLease(self, request: Any, context: Any) -> Any:
         self.released.append(request.lease_id)

@@ -25,7 +25,9 @@ class Examples(unittest.TestCase):
     def run_example(self, name: str) -> str:
         command = [sys.executable, str(HERE / "examples" / name)]
         environment = {**os.environ, "SLUICE_ADDRESS": self.server.address}
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
 
     def test_the_one_in_the_readme_is_at_most_10_lines_and_runs_as_written(self) -> None:
         written = re.search(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re.S)

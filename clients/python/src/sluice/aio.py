@@ -51,12 +51,15 @@ class Lease(HeldLease):
         self._keeper = Keeper(self, client.scheduler, wishes, heard_at)
 
     async def _begin(self) -> "Lease":
+        request = scheduler_pb2.AttachProcessRequest(lease_id=self.id, token=self.token, pid=self._pid)
+        # Both calls at a time: whoever has waited should begin soon. In grpc.aio a call begins before it is awaited.
+        attach = self._wishes.attach and is_local(self._address)
+        attaching = self._scheduler.AttachProcess(request, timeout=_FAREWELL) if attach else None
         if self._wishes.on_eviction is None:
             self._execution = await self._start_execution()
-        if self._wishes.attach and is_local(self._address):
-            request = scheduler_pb2.AttachProcessRequest(lease_id=self.id, token=self.token, pid=self._pid)
+        if attaching is not None:
             try:
-                await self._scheduler.AttachProcess(request, timeout=_FAREWELL)
+                await attaching
             except grpc.RpcError as error:
                 log.info("this process was not attached to lease %s: %s", self.id, error_from(error))
         self._keeper.start()

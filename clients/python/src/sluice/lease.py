@@ -52,11 +52,13 @@ class Lease(HeldLease):
         self._over = False
         self._execution = ""
         self._keeper = Keeper(self, client.scheduler, wishes, heard_at)
+        # Both calls at a time: whoever has waited should begin soon.
+        attaching = self._attach() if wishes.attach and is_local(client.address) else None
         if wishes.on_eviction is None:
             # Nobody would hear a request to give it back, so it counts as in use until the end.
             self._execution = self._start_execution()
-        if wishes.attach and is_local(client.address):
-            self._attach()
+        if attaching is not None:
+            self._attached(attaching)
         self._keeper.start()
 
     @contextlib.contextmanager
@@ -101,10 +103,13 @@ class Lease(HeldLease):
         except SluiceError as error:
             log.info("the end of execution %s was not told: %s", execution, error)
 
-    def _attach(self) -> None:
+    def _attach(self) -> Any:
         request = scheduler_pb2.AttachProcessRequest(lease_id=self.id, token=self.token, pid=self._pid)
+        return self._scheduler.AttachProcess.future(request, timeout=_FAREWELL)
+
+    def _attached(self, call: Any) -> None:
         try:
-            self._scheduler.AttachProcess(request, timeout=_FAREWELL)
+            call.result()
         except grpc.RpcError as error:
             # Measured memory is then not credited to the lease; what was promised holds all the same.
             log.info("this process was not attached to lease %s: %s", self.id, error_from(error))
