@@ -18,7 +18,8 @@ GPU = "GPU-00000000-0000-4000-8000-000000000000"
 class FakeServer(scheduler_pb2_grpc.SchedulerServiceServicer):  # type: ignore[misc]
     """Grants what it is asked for, unless a test says otherwise. `with` starts it on a free port of the loopback."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
         self.ttl = 60.0
         self.waits: list[scheduler_pb2.WaitForResourcesRequest] = []
         self.renewals = 0
@@ -36,7 +37,8 @@ class FakeServer(scheduler_pb2_grpc.SchedulerServiceServicer):  # type: ignore[m
     def __enter__(self) -> "FakeServer":
         self._server = grpc.server(ThreadPoolExecutor(16))
         scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
+        self.address = f"127.0.0.1:{port}"
         self._server.start()
         return self
 

@@ -150,7 +150,8 @@ class Player:
         timeout = step.get("deadline_ms", PATIENCE_MS) / 1000
 
         def act() -> dict[str, Any]:
-            return to_json(stub(request, timeout=timeout))
+            # While a server is away, a call that waits for the line is what makes it.
+            return to_json(stub(request, timeout=timeout, wait_for_ready="until_ms" in step))
 
         start = time.monotonic()
         while "for_ms" in step and time.monotonic() - start < step["for_ms"] / 1000:

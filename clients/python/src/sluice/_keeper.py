@@ -64,7 +64,12 @@ class Keeper:
             sent_at = now()
             if sent_at >= tenure.give_up_at:
                 return self._lose("the server could not be reached in time to renew it")
-            call = self._begin(self._scheduler.RenewLease.future(request, timeout=tenure.call_timeout(sent_at)))
+            limit = tenure.call_timeout(sent_at)
+            # A call that waits for the line is also what makes it (see _line.py).
+            try:
+                call = self._begin(self._scheduler.RenewLease.future(request, timeout=limit, wait_for_ready=True))
+            except ValueError:
+                return self._lose("its client was closed, so nobody renews it")
             try:
                 lease.message = call.result().lease
                 tenure.renewed(sent_at)
@@ -88,7 +93,10 @@ class Keeper:
         token = 0 if self._wishes.on_eviction is None else lease.token
         request = scheduler_pb2.WatchLeaseRequest(lease_id=lease.id, token=token)
         while not self._stopped.is_set():
-            call = self._begin(self._scheduler.WatchLease(request))
+            try:
+                call = self._begin(self._scheduler.WatchLease(request, wait_for_ready=True))
+            except ValueError:  # the client was closed; the renewal tells
+                return
             try:
                 for message in call:
                     if self._heard(message):

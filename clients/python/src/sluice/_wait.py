@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import Any
 
 import grpc
 
+from ._line import pause
 from ._progress import Display
 from ._request import Request
 from ._wait_rules import Patience, meaning, no_answer
@@ -16,7 +16,7 @@ from .told import Waiting
 from .v1 import scheduler_pb2, types_pb2
 
 
-def wait_for(scheduler: Any, request: Request, display: Display) -> types_pb2.Lease:
+def wait_for(scheduler: Any, channel: Any, request: Request, display: Display) -> types_pb2.Lease:
     """Waits for the lease. A connection that breaks is made anew, and the place found again by request_id.
 
     Whatever ends the wait from here, such as Ctrl-C, takes the request out of the queue.
@@ -39,7 +39,7 @@ def wait_for(scheduler: Any, request: Request, display: Display) -> types_pb2.Le
                 failure: SluiceError = no_answer()
             except grpc.RpcError as error:
                 failure = error_from(error)
-            time.sleep(patience.pause(failure))
+            pause(channel, patience.pause(failure))
     except SluiceError:
         raise
     except BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional
@@ -15,6 +14,7 @@ from ._channel import is_local
 from ._environment import Environment
 from ._held import HeldLease, log
 from ._keeper import Keeper
+from ._line import pause
 from ._progress import Progress, display_for
 from ._request import Request, named
 from ._tenure import now
@@ -48,6 +48,7 @@ class Lease(HeldLease):
     def __init__(self, message: types_pb2.Lease, client: "Client", wishes: Wishes, heard_at: float) -> None:
         super().__init__(message, client.address)
         self._scheduler = client.scheduler
+        self._channel = client.channel
         self._pid = os.getpid()
         self._over = False
         self._execution = ""
@@ -86,20 +87,20 @@ class Lease(HeldLease):
             self._finish_execution(self._execution)
         request = scheduler_pb2.ReleaseLeaseRequest(lease_id=self.id, token=self.token)
         try:
-            _again(lambda limit: self._scheduler.ReleaseLease(request, timeout=limit), _FAREWELL)
+            _again(self._channel, lambda limit: self._scheduler.ReleaseLease(request, timeout=limit), _FAREWELL)
         except SluiceError as error:
             log.warning("lease %s could not be given back (%s); it ends by itself when it is not renewed", self.id, error)
 
     def _start_execution(self) -> str:
         request = scheduler_pb2.StartExecutionRequest(lease_id=self.id, token=self.token)
         # One that was counted twice ends with the lease all the same.
-        answer: Any = _again(lambda limit: self._scheduler.StartExecution(request, timeout=limit), 10.0)
+        answer: Any = _again(self._channel, lambda limit: self._scheduler.StartExecution(request, timeout=limit), 10.0)
         return str(answer.execution_id)
 
     def _finish_execution(self, execution: str) -> None:
         request = scheduler_pb2.FinishExecutionRequest(lease_id=self.id, execution_id=execution)
         try:
-            _again(lambda limit: self._scheduler.FinishExecution(request, timeout=limit), _FAREWELL)
+            _again(self._channel, lambda limit: self._scheduler.FinishExecution(request, timeout=limit), _FAREWELL)
         except SluiceError as error:
             log.info("the end of execution %s was not told: %s", execution, error)
 
@@ -136,7 +137,7 @@ class Resources:
         scheduler = self._client.scheduler
         request = named(self._request)
         if self._wishes.wait:
-            message = wait_for(scheduler, request, display_for(self._wishes.progress))
+            message = wait_for(scheduler, self._client.channel, request, display_for(self._wishes.progress))
         else:
             message = self._allocate(request)
         heard_at = now()
@@ -170,22 +171,24 @@ class Resources:
 
     def _allocate(self, request: Request) -> types_pb2.Lease:
         message = request.allocate()
-        answer: Any = _again(lambda limit: self._client.scheduler.Allocate(message, timeout=limit), 10.0)
+        answer: Any = _again(self._client.channel, lambda limit: self._client.scheduler.Allocate(message, timeout=limit), 10.0)
         if answer.WhichOneof("outcome") == "lease":
             return answer.lease  # type: ignore[no-any-return]
         raise refused(answer.refusal)
 
 
-def _again(call: Callable[[float], Any], limit: float) -> Any:
+def _again(channel: Any, call: Callable[[float], Any], limit: float) -> Any:
     """Calls, and again while the server is away. What is called must bear being called twice for one effect."""
     until = now() + limit
-    pause = 0.1
+    seconds = 0.1
     while True:
         try:
             return call(max(0.1, until - now()))
         except grpc.RpcError as error:
             failure = error_from(error)
-            if not isinstance(failure, Unreachable) or now() + pause > until:
+            if not isinstance(failure, Unreachable) or now() + seconds > until:
                 raise failure from error
-        time.sleep(pause)
-        pause = min(1.0, pause * 2)
+        except ValueError as error:  # what gRPC says of a channel that is closed
+            raise Unreachable("the client is closed") from error
+        pause(channel, seconds)
+        seconds = min(1.0, seconds * 2)
