@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 
-// Two projects: `unit` needs nothing but Node; `process` starts real servers and real child processes from dist/.
+// Three projects: `unit` needs nothing but Node; `process` starts real servers and real child processes from dist/; `clients` plays
+// test/clients/scenarios.yaml with the clients of every language, and only where SLUICE_CLIENTS is set (test/clients/README.md).
 export default defineConfig({
   test: {
     projects: [
@@ -8,7 +9,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/process/**"],
+          exclude: ["test/process/**", "test/clients/clients.test.ts"],
           testTimeout: 15_000,
           sequence: { groupOrder: 0 },
         },
@@ -25,6 +26,16 @@ export default defineConfig({
           fileParallelism: false,
           // For the same reason after the others, not beside them.
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: "clients",
+          include: process.env.SLUICE_CLIENTS === undefined ? [] : ["test/clients/clients.test.ts"],
+          testTimeout: 90_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
     ],
