@@ -34,7 +34,7 @@ class AllocateResponse(_message.Message):
     def __init__(self, lease: _Optional[_Union[_types_pb2.Lease, _Mapping]] = ..., refusal: _Optional[_Union[_types_pb2.Refusal, _Mapping]] = ...) -> None: ...
 
 class WaitForResourcesRequest(_message.Message):
-    __slots__ = ("workload", "request_id", "timeout", "poll_interval", "lease_ttl", "hold", "policy")
+    __slots__ = ("workload", "request_id", "timeout", "poll_interval", "lease_ttl", "hold", "policy", "grace_time")
     WORKLOAD_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class WaitForResourcesRequest(_message.Message):
     LEASE_TTL_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
+    GRACE_TIME_FIELD_NUMBER: _ClassVar[int]
     workload: _types_pb2.Workload
     request_id: str
     timeout: _duration_pb2.Duration
@@ -49,7 +50,8 @@ class WaitForResourcesRequest(_message.Message):
     lease_ttl: _duration_pb2.Duration
     hold: _types_pb2.Hold
     policy: str
-    def __init__(self, workload: _Optional[_Union[_types_pb2.Workload, _Mapping]] = ..., request_id: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., poll_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lease_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hold: _Optional[_Union[_types_pb2.Hold, str]] = ..., policy: _Optional[str] = ...) -> None: ...
+    grace_time: _duration_pb2.Duration
+    def __init__(self, workload: _Optional[_Union[_types_pb2.Workload, _Mapping]] = ..., request_id: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., poll_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lease_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hold: _Optional[_Union[_types_pb2.Hold, str]] = ..., policy: _Optional[str] = ..., grace_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WaitForResourcesResponse(_message.Message):
     __slots__ = ("ticket_id", "request_id", "queued", "granted", "refused", "timed_out")
