@@ -23,11 +23,14 @@ for (const runner of chosen) {
   const missing = await runner.prepare();
   if (missing !== undefined) process.stderr.write(`SKIPPED: all scenarios in ${runner.language}, because ${missing}\n`);
   describe.skipIf(missing !== undefined)(runner.language, () => {
-    it.runIf(runner.ownTests !== undefined && only === "")("its own tests pass", () => {
-      const [program = "", ...args] = runner.ownTests?.() ?? [];
-      const { status, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 80_000 });
-      expect(status, stderr).toBe(0);
-    });
+    // Where one language has two ways to call, its own tests are of both.
+    if (runner.ownTests !== undefined && only === "") {
+      const [program = "", ...args] = runner.ownTests();
+      it("its own tests pass", () => {
+        const { status, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 80_000 });
+        expect(status, stderr).toBe(0);
+      });
+    }
 
     for (const scenario of scenarios) {
       it(scenario.name, async () => {
