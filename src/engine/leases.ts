@@ -37,6 +37,7 @@ export function grant(
     requestId: ticket.requestId,
     policy,
     grantedAt: now,
+    growsFrom: now,
     hold: ticket.hold,
     isClaimable: ticket.hold === "ttl" && ticket.requestId !== "" && ticket.graceMs > 0,
     ttlMs: ticket.ttlMs,

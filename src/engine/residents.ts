@@ -107,7 +107,7 @@ function creditGrowth(pool: Pool): void {
   for (const h of byGrant) {
     const { lease } = h;
     if (lease.phase !== "held" && lease.phase !== "orphan") continue;
-    if (figures === undefined || used === undefined || h.baselineMb === undefined || figures.observedAt <= lease.grantedAt) {
+    if (figures === undefined || used === undefined || h.baselineMb === undefined || figures.observedAt <= lease.growsFrom) {
       setResident(h, undefined);
       continue;
     }

@@ -53,6 +53,7 @@ function restoreLease(state: EngineState, memo: LeaseMemo, livesMs: Millis, now:
     requestId: memo.requestId,
     policy: memo.policy,
     grantedAt,
+    growsFrom: now + state.settings.releaseLagMs,
     hold: "ttl",
     isClaimable: memo.requestId !== "",
     ttlMs: memo.ttlMs,

@@ -64,6 +64,11 @@ export interface LeaseRecord {
   readonly requestId: string;
   readonly policy: string;
   readonly grantedAt: Millis;
+  /**
+   * Where growth is the estimate, none before this is its own. Its grant; or, taken up from an earlier life, when memory of leases that
+   * had ended then is surely back: nobody knows those any more, and theirs would be taken for its own.
+   */
+  readonly growsFrom: Millis;
   readonly hold: Hold;
   /** False: whoever has not heard of the grant does not come back for it. */
   readonly isClaimable: boolean;
