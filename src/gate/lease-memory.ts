@@ -51,19 +51,22 @@ export class LeaseMemory {
       },
       finish: (done) => {
         watch.done = done;
-        this.#finish(watch);
+        this.#finish(watch, this.#leaseOf(watch.leaseId));
       },
     };
   }
 
   /** A new measurement has been taken in. */
   sampled(): void {
+    // Short runs leave many watches of one lease behind, and a view of it is made anew each time.
+    const leases = new Map<LeaseId, LeaseView | undefined>();
     for (const watch of this.#watches) {
-      const lease = this.#leaseOf(watch.leaseId);
+      if (!leases.has(watch.leaseId)) leases.set(watch.leaseId, this.#leaseOf(watch.leaseId));
+      const lease = leases.get(watch.leaseId);
       if (lease !== undefined && lease.end === undefined) this.#measure(watch, lease);
       if (watch.done === undefined) continue;
       watch.left--;
-      this.#finish(watch);
+      this.#finish(watch, lease);
     }
   }
 
@@ -82,8 +85,7 @@ export class LeaseMemory {
   }
 
   /** Once everything was measured, or will not be. */
-  #finish(watch: Watch): void {
-    const lease = this.#leaseOf(watch.leaseId);
+  #finish(watch: Watch, lease: LeaseView | undefined): void {
     const isOver = lease === undefined || lease.end !== undefined || watch.left <= 0;
     const isMeasured = watch.ramMb !== undefined && (watch.vramMb !== undefined || lease?.gpus.length === 0);
     if (!isOver && !isMeasured) return;

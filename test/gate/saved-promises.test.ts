@@ -95,6 +95,16 @@ function openGate() {
   return { gate, store, submit, measure };
 }
 
+/** One holds a lease, and one waits for its memory; both are on the disk. */
+async function oneHoldsOneWaits(waiterId = "r2") {
+  const opened = openGate();
+  const first = opened.submit("r1").reply;
+  const second = opened.submit(waiterId).reply;
+  await opened.store.flush();
+  if (first.type !== "lease" || second.type !== "ticket") throw new Error("not as set up");
+  return { ...opened, first, second };
+}
+
 describe("what is promised", () => {
   it("may be told when it is on the disk, and not before", async () => {
     const { store, submit } = openGate();
@@ -121,11 +131,7 @@ describe("what is promised", () => {
   });
 
   it("is told to a waiter when it is on the disk", async () => {
-    const { gate, store, submit } = openGate();
-    const first = submit("r1").reply;
-    const second = submit("r2").reply;
-    await store.flush();
-    if (first.type !== "lease" || second.type !== "ticket") throw new Error("not as set up");
+    const { gate, store, first, second } = await oneHoldsOneWaits();
     const mailbox = gate.watchTicket(second.ticketId);
     gate.step({ type: "release", leaseId: first.lease.id, token: 0 });
     expect(gate.leases()).toHaveLength(1);
@@ -136,11 +142,7 @@ describe("what is promised", () => {
   });
 
   it("to a waiter who goes away while it is written waits for the claim, and is then taken back", async () => {
-    const { gate, store, submit } = openGate();
-    const first = submit("r1").reply;
-    const second = submit("r2").reply;
-    await store.flush();
-    if (first.type !== "lease" || second.type !== "ticket") throw new Error("not as set up");
+    const { gate, store, submit, first, second } = await oneHoldsOneWaits();
     const mailbox = gate.watchTicket(second.ticketId);
     gate.step({ type: "release", leaseId: first.lease.id, token: 0 });
     gate.leaveTicket(second.ticketId, mailbox);
@@ -150,11 +152,7 @@ describe("what is promised", () => {
   });
 
   it("to a waiter without an id who goes away while it is written is free again at once", async () => {
-    const { gate, store, submit } = openGate();
-    const first = submit("r1").reply;
-    const second = submit("").reply;
-    await store.flush();
-    if (first.type !== "lease" || second.type !== "ticket") throw new Error("not as set up");
+    const { gate, store, first, second } = await oneHoldsOneWaits("");
     const mailbox = gate.watchTicket(second.ticketId);
     gate.step({ type: "release", leaseId: first.lease.id, token: 0 });
     gate.leaveTicket(second.ticketId, mailbox);
@@ -165,11 +163,7 @@ describe("what is promised", () => {
 
 describe("what cannot be written down", () => {
   it("is taken back, and its waiter told why: leases, tickets and grants", async () => {
-    const { gate, store, submit } = openGate();
-    const first = submit("r1").reply;
-    const second = submit("r2").reply;
-    await store.flush();
-    if (first.type !== "lease" || second.type !== "ticket") throw new Error("not as set up");
+    const { gate, store, submit, first, second } = await oneHoldsOneWaits();
     const granted = gate.watchTicket(second.ticketId);
     gate.step({ type: "release", leaseId: first.lease.id, token: 0 });
     const third = submit("r3");
@@ -184,11 +178,7 @@ describe("what cannot be written down", () => {
   });
 
   it("leaves alone what was written down before: it is held, renewed and given back, and who waits goes on waiting", async () => {
-    const { gate, store, submit, measure } = openGate();
-    const first = submit("r1").reply;
-    const second = submit("r2").reply;
-    await store.flush();
-    if (first.type !== "lease" || second.type !== "ticket") throw new Error("not as set up");
+    const { gate, store, measure, first, second } = await oneHoldsOneWaits();
     const mailbox = gate.watchTicket(second.ticketId);
     await store.fail(gate);
     const { id, token } = first.lease;
