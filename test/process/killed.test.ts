@@ -96,13 +96,20 @@ it(`a server that is killed ${kills} times at random moments under load forgets 
       await nothingIsForgotten(server, jobs, ended, seen);
       const had = new Set(jobs.map((j) => j?.lease?.id));
       const before = seen.maxToken;
-      let enough = false;
-      const lives = workers.map((w) => w.live(server.grpc, () => enough));
+      let [enough, gone] = [false, false];
+      const lives = workers.map((w) =>
+        w.live(
+          server.grpc,
+          () => enough,
+          () => gone,
+        ),
+      );
       if (life < kills) {
         // Somebody has something to lose, most of the time.
         if (random.chance(0.8)) await waitFor(() => workers.some((w) => w.job?.given === "no" && w.job.lease), "a lease");
         await delay(random.whole(1, 300));
         server.kill("SIGKILL");
+        gone = true;
       } else enough = true;
       await Promise.all(lives);
       expect(

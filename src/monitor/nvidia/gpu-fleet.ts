@@ -1,7 +1,7 @@
 import type { GpuKind, GpuSample, Mib, Millis } from "../../engine/sample.ts";
 import type { GpuRow } from "./gpu-row.ts";
 import type { IdentifiedRow, Inventory } from "./inventory.ts";
-import { isUnified, type Judgement, judge, plausible, xmlMayTell } from "./judgement.ts";
+import { isUnified, type Judgement, judge, plausible, resetAdvice, wantsReset, xmlMayTell } from "./judgement.ts";
 import { type Listing, samePciBusId, type UnreadableGpu } from "./listing.ts";
 import { type MigDevice, migDevicesOf, partitionOf } from "./mig.ts";
 import type { XmlGpu, XmlLog } from "./query-xml.ts";
@@ -337,7 +337,7 @@ function isSameFacts(a: Facts, b: Facts): boolean {
 }
 
 function unreadableMessage(gpu: UnreadableGpu): string {
-  return `cannot be opened: "${gpu.sentence}"`;
+  return `${wantsReset(gpu.sentence) ? resetAdvice : "cannot be opened"}: "${gpu.sentence}"`;
 }
 
 function missingMessage(facts: Facts, physical: ReadonlySet<string>): string {

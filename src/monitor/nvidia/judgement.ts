@@ -36,7 +36,8 @@ export function judge(row: GpuRow, unified: boolean): Judgement {
   const identity = words.uuid ?? words.index;
   const memoryWords = [words["memory.total"], words["memory.used"], words["memory.free"]].filter((word) => word !== undefined);
   const told = identity === undefined ? memoryWords : [identity, ...memoryWords];
-  if (told.some((word) => /requires reset/i.test(word))) return degraded("needs a reset (nvidia-smi --gpu-reset, or a reboot)");
+  // Nothing runs on it before, whatever a policy allows where memory is only unknown; and a fresh nvidia-smi cannot even identify it.
+  if (told.some(wantsReset)) return { health: "lost", message: resetAdvice };
   if (identity !== undefined) return lost(identity);
   const gone = memoryWords.find((word) => /lost/i.test(word));
   if (gone !== undefined) return lost(gone);
@@ -52,6 +53,13 @@ export function judge(row: GpuRow, unified: boolean): Judgement {
   const word = memoryWords[0];
   if (word !== undefined) return degraded(memoryAdvice(word));
   return plausible(row.totalMb, row.reservedMb, row.usedMb, row.freeMb);
+}
+
+/** What to do about a GPU in whose place nvidia-smi prints `GPU requires reset`. */
+export const resetAdvice = "needs a reset (nvidia-smi --gpu-reset, or a reboot)";
+
+export function wantsReset(words: string): boolean {
+  return /requires reset/i.test(words);
 }
 
 /** Judges memory figures that came without words (of a MIG device). */

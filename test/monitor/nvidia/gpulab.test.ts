@@ -94,7 +94,7 @@ describe.skipIf(!present)("the real nvidia-smi", () => {
     for (const [word, health] of [
       ["lost", "lost"],
       ["broken", "lost"],
-      ["reset", "degraded"],
+      ["reset", "lost"],
       ["noperm", "degraded"],
       ["nomem", "degraded"],
     ] as const) {

@@ -146,12 +146,21 @@ describe("GPUs that are not well", () => {
     expect(rig.health).toBe("degraded ok");
   });
 
-  it("says of a GPU that needs a reset that it does, and takes it back", async () => {
-    const { fake, rig } = machine();
+  // Guards against two answers for one state: the loop said "degraded", which work may run on where nothing is known, a fresh
+  // nvidia-smi "lost".
+  it("says of a GPU that needs a reset that it is lost until then, in the loop and when stock is taken, and takes it back", async () => {
+    const { fake, rig } = machine(twoGpus(), { inventoryMs: 200 });
     await rig.start();
     fake.set({ gpus: [{ uuid: gpuUuid(0), health: "reset" }, { uuid: gpuUuid(1) }] });
-    const sample = await rig.until("degraded ok");
-    expect(gpu(sample, 0).healthMessage).toContain("needs a reset");
+    const sample = await rig.until("lost ok");
+    expect(gpu(sample, 0).healthMessage).toBe("needs a reset (nvidia-smi --gpu-reset, or a reboot)");
+    const stock = await waitFor(
+      () => rig.samples.find((each) => gpu(each, 0).healthMessage?.endsWith('in place of its uuid"')),
+      "stock is taken",
+    );
+    expect(gpu(stock, 0)).toMatchObject({ health: "lost", healthMessage: expect.stringContaining("needs a reset") });
+    const after = rig.samples.slice(rig.samples.indexOf(sample));
+    expect(new Set(after.map((each) => gpu(each, 0).health))).toEqual(new Set(["lost"]));
     fake.set(twoGpus());
     await rig.until("ok ok");
   });

@@ -38,12 +38,15 @@ export class BusyClient {
     this.#random = random;
   }
 
-  /** Works on one life of the server until it is gone, or until `enough` and the present job is done. */
-  async live(address: string, enough: () => boolean): Promise<void> {
+  /**
+   * Works on one life of the server until it is gone, or until `enough` and the present job is done. What is held when it is `gone` is
+   * not given back to nobody: then it would not be sure any more whether it must still be there in the next life.
+   */
+  async live(address: string, enough: () => boolean, gone: () => boolean = () => false): Promise<void> {
     const connection = connectClient(address, { timeoutMs: 20_000 });
     try {
       const scheduler = connection.client(SchedulerService);
-      while (this.job !== undefined || !enough()) await this.#work(scheduler);
+      while (this.job !== undefined || !enough()) await this.#work(scheduler, gone);
     } catch (error) {
       if (!(error instanceof ConnectError && error.code === Code.Unavailable)) this.error ??= error;
     } finally {
@@ -51,7 +54,7 @@ export class BusyClient {
     }
   }
 
-  async #work(scheduler: Client<typeof SchedulerService>): Promise<void> {
+  async #work(scheduler: Client<typeof SchedulerService>, gone: () => boolean = () => false): Promise<void> {
     this.job ??= { requestId: `${this.#name}-${++this.#count}`, askedAt: performance.now(), given: "no" };
     const { job } = this;
     if (job.lease === undefined) await this.#ask(scheduler, job);
@@ -61,6 +64,7 @@ export class BusyClient {
       job.executionId = (await scheduler.startExecution({ leaseId: lease.id, token: lease.token })).executionId;
     }
     if (job.given === "no") await delay(this.#random() * 500);
+    if (gone()) throw new ConnectError(`the server went while ${job.requestId} held its lease`, Code.Unavailable);
     job.given = "unsure";
     await scheduler.releaseLease({ leaseId: lease.id, token: lease.token });
     job.given = "yes";
