@@ -54,7 +54,7 @@ async function openSluice(dir) {
     command: [process.execPath, self, "--worker"],
   };
   writeFileSync(join(dir, "echo.json"), JSON.stringify(plugin));
-  const main = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
+  const main = fileURLToPath(new URL("../dist/bin/sluice.js", import.meta.url));
   const flags = ["--grpc", "127.0.0.1:0", "--web", "off", "--simulate", "1x24576", "--plugins", dir, "--log-level", "warn"];
   const server = spawn(process.execPath, [main, "serve", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
   process.once("exit", () => server.kill());

@@ -11,7 +11,7 @@ import { print, printSetUp, printTable } from "../lib/print.mjs";
 import { cudaJob } from "./cuda-job.mjs";
 
 const root = new URL("../../", import.meta.url);
-const main = fileURLToPath(new URL("dist/cli/main.js", root));
+const main = fileURLToPath(new URL("dist/bin/sluice.js", root));
 const count = Number(process.argv[2] ?? 60);
 const atOnce = 16;
 /** What CUDA takes besides what is allocated (MiB); measure.mjs says how much that is. Declared with each job, as users must. */

@@ -65,6 +65,12 @@ function disabled(plugin: string): Failure {
   return new Failure("PLUGIN_DISABLED", `Plugin "${plugin}" is disabled: enable it first (EnablePlugin).`, { plugin });
 }
 
+function fingerprintOf({ plugin, tenant }: ExecutionRequest, args: JsonObject): string {
+  return createHash("sha256")
+    .update(canonicalJson([plugin, tenant, args]))
+    .digest("base64");
+}
+
 /** Runs plugins on leases: takes turns, asks for admission, runs, and gives back what it got, whatever happens. */
 export class Executor {
   readonly #options: ExecutorOptions;
@@ -91,9 +97,7 @@ export class Executor {
    */
   start(request: ExecutionRequest): Execution {
     const args = copyArguments(request.arguments);
-    const fingerprint = createHash("sha256")
-      .update(canonicalJson([request.plugin, request.tenant, args]))
-      .digest("base64");
+    const fingerprint = request.requestId === "" ? "" : fingerprintOf(request, args);
     const known = request.requestId === "" ? undefined : this.#history.byRequestId(request.requestId);
     if (known !== undefined) {
       if (known.fingerprint === fingerprint) return known.execution;

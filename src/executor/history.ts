@@ -12,7 +12,7 @@ export class History {
   readonly #unfinished = new Map<string, number>();
   #finishedBytes = 0;
 
-  /** @param fingerprint the same for the same request; compared when its request_id is used again. */
+  /** @param fingerprint the same for the same request; compared when its request_id is used again. Unused without one. */
   add(execution: Execution, fingerprint: string): void {
     const { id, requestId, plugin } = execution.identity;
     this.#byId.set(id, execution);

@@ -72,8 +72,19 @@ export interface OutOfMemory {
   readonly neededMb?: Mib;
 }
 
+/** Asked for with each execution, and a manifest never changes. */
+const profileKeys = new WeakMap<PluginManifest, string>();
+
 /** Names what is learned about: a plugin in one version and one configuration. With another one it starts unmeasured. */
-export function profileKey(m: PluginManifest): string {
+export function profileKey(manifest: PluginManifest): string {
+  const known = profileKeys.get(manifest);
+  if (known !== undefined) return known;
+  const key = makeProfileKey(manifest);
+  profileKeys.set(manifest, key);
+  return key;
+}
+
+function makeProfileKey(m: PluginManifest): string {
   const configuration = canonicalJson({
     command: [...m.command],
     env: { ...m.env },

@@ -20,7 +20,7 @@ import {
   type StatusObject,
 } from "@grpc/grpc-js";
 import { formatAddress, isLocal, parseAddress } from "./address.ts";
-import { bufferOf, headersFromMetadata, metadataFromHeaders } from "./headers.ts";
+import { bufferOf, headersFromMetadata, metadataFromHeaders, metadataFromRecord } from "./headers.ts";
 import { errorFromStatus } from "./status.ts";
 
 /** Settings of a connection. */
@@ -77,7 +77,7 @@ function methodOf(grpc: GrpcClient, method: DescMethod, defaults: ConnectOptions
   const path = `/${method.parent.typeName}/${method.name}`;
   const serialize = (message: MessageShape<DescMessage>) => bufferOf(toBinary(method.input, message));
   const deserialize = (bytes: Buffer) => fromBinary(method.output, bytes);
-  const metadata = (call: CallOptions) => metadataFromHeaders(call.headers, metadataFromHeaders({ ...defaults.metadata }));
+  const metadata = (call: CallOptions) => metadataFromHeaders(call.headers, metadataFromRecord(defaults.metadata ?? {}));
 
   switch (method.methodKind) {
     case "unary":

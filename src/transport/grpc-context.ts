@@ -10,6 +10,9 @@ export type GrpcCall =
   | ServerWritableStream<unknown, Buffer>
   | ServerDuplexStream<unknown, Buffer>;
 
+/** One for all: to collect a stack for each call that has gone well takes longer than most of what is done for it. */
+const callIsOver = new ConnectError("the call is over", Code.Canceled);
+
 /**
  * What an implementation may know about a call that came in over gRPC. Everything is made when it is first asked for: most
  * calls never look at their signal or headers, and those that wait in thousands should cost little.
@@ -22,6 +25,7 @@ export class GrpcContext implements HandlerContext {
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
+  #isAnswered = false;
 
   constructor(call: GrpcCall, method: DescMethod) {
     this.#call = call;
@@ -99,7 +103,13 @@ export class GrpcContext implements HandlerContext {
     return typeof deadline === "number" ? deadline : deadline.getTime();
   }
 
+  /** The implementation has answered: what its signal says from now on is about nothing that anybody waits for. */
+  answered(): void {
+    this.#isAnswered = true;
+  }
+
   #ending(): ConnectError {
+    if (this.#isAnswered) return callIsOver;
     return Date.now() >= this.#deadline()
       ? new ConnectError("the deadline of the call has passed", Code.DeadlineExceeded)
       : new ConnectError("the call was cancelled by the client", Code.Canceled);

@@ -89,6 +89,7 @@ function unary(
     const context = new GrpcContext(call, spec.method);
     try {
       bytes = encode(spec.method, await spec.impl(decoded(spec.method, call.request), context));
+      context.answered();
       context.sendHeader();
     } catch (thrown) {
       callback(statusFromError(toError(thrown)));

@@ -12,7 +12,7 @@ import { waitFor } from "../wait-for.ts";
 import { allocate, codesOf, detailsOf, gpuWork, Waiter } from "./support/scheduler.ts";
 import { startProgram } from "./support/server.ts";
 
-const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../../dist/bin/sluice.js", import.meta.url));
 const canMount = spawnSync("unshare", ["-rm", "true"]).status === 0;
 if (!canMount) process.stderr.write("SKIPPED: no file system of its own can be mounted here, so a full disk was not tried.\n");
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { waitFor } from "../../wait-for.ts";
 
 /** The built command line; `npm test` builds it first. */
-export const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+export const main = fileURLToPath(new URL("../../../dist/bin/sluice.js", import.meta.url));
 
 export interface StartedCli {
   readonly process: ChildProcess;

@@ -11,7 +11,7 @@ import { waitFor } from "../../wait-for.ts";
 import { allocate, type Scheduler, Waiter } from "../support/scheduler.ts";
 import { startServer } from "../support/server.ts";
 
-const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../../../dist/bin/sluice.js", import.meta.url));
 
 /** Work that writes many lines into the log: grants, ends, and one that waits and leaves. */
 async function work(scheduler: Scheduler): Promise<void> {

@@ -7,7 +7,7 @@ import { type Connection, connectClient } from "../../../src/transport/client.ts
 import { waitFor } from "../../wait-for.ts";
 
 /** The built command line. */
-const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../../../dist/bin/sluice.js", import.meta.url));
 
 /** How a process ended: its exit code, or the signal that ended it. */
 export type End = number | NodeJS.Signals;
