@@ -58,6 +58,8 @@ export function connectClient(address: string, options: ConnectOptions = {}): Co
     "grpc.max_receive_message_length": maxReceiveBytes,
     // Whoever waits in the queue should be back soon after the server is, not after two minutes.
     "grpc.max_reconnect_backoff_ms": 5_000,
+    // One connection each: what one does to its own (HTTP/2 ends one that cancels too much) is no harm to others in the program.
+    "grpc.use_local_subchannel_pool": 1,
     // A look-up in DNS for settings that sluice does not publish would only add delay.
     "grpc.service_config_disable_resolution": 1,
     // A proxy from the environment cannot reach this machine's own loopback.

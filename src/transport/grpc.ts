@@ -3,6 +3,7 @@ import type { ServiceImplSpec } from "@connectrpc/connect";
 import { Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
 import { definitionOf, handlerOf, type ToError } from "./grpc-handlers.ts";
 import { type Listening, listen } from "./listen.ts";
+import { resetLimit } from "./reset-limit.ts";
 
 /** Settings of the gRPC door. */
 export interface GrpcDoorOptions {
@@ -45,6 +46,8 @@ export async function openGrpcDoor(options: GrpcDoorOptions): Promise<Door> {
     // Bookkeeping for a debugging service that is not served; it costs time on every message.
     "grpc.enable_channelz": 0,
   });
+  // grpc-js has no setting for it, and hands this object to http2.createServer; test/transport/cancelling.test.ts sees whether it does.
+  Object.assign((server as unknown as { commonServerOptions: object }).commonServerOptions, resetLimit);
   for (const { service, methods } of options.services) {
     const definition = Object.fromEntries(service.methods.map((method) => [method.localName, definitionOf(method)]));
     const handlers = Object.fromEntries(

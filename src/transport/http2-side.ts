@@ -1,6 +1,13 @@
 import type { Server as HttpServer } from "node:http";
-import { createServer, type Http2ServerRequest, type Http2ServerResponse, type ServerHttp2Session } from "node:http2";
+import {
+  createServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+  type ServerOptions,
+} from "node:http2";
 import type { Socket } from "node:net";
+import { resetLimit } from "./reset-limit.ts";
 
 /** The first bytes of every HTTP/2 connection (RFC 9113, 3.4), as far as no HTTP/1.1 request begins like them. */
 const preface = Buffer.from("PRI");
@@ -27,7 +34,7 @@ export class Http2Side {
 
   constructor(onRequest: (request: Http2ServerRequest, response: Http2ServerResponse) => void, liveness: Liveness) {
     this.#liveness = liveness;
-    this.#server = createServer(onRequest);
+    this.#server = createServer(resetLimit as ServerOptions, onRequest);
     this.#server.on("session", (session) => this.#keep(session));
     // A broken session ends by itself; there is nobody to tell.
     this.#server.on("sessionError", () => {});

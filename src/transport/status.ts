@@ -26,11 +26,20 @@ export function statusFromError(error: ConnectError): StatusObject {
   return { code: error.code as number, details: error.rawMessage, metadata };
 }
 
-/** What a gRPC client was told, as a ConnectError whose findDetails works. */
+/** What grpc-js says of each call on a connection that was ended with an error; INTERNAL, although nobody failed at the call itself. */
+const connectionEnded =
+  /^Received RST_STREAM with code \d+ triggered by internal client error: (Session closed with error code \d+)/;
+
+/**
+ * What a gRPC client was told, as a ConnectError whose findDetails works. That the connection was ended is UNAVAILABLE, as in every
+ * other language.
+ */
 export function errorFromStatus(status: StatusObject | ServiceError): ConnectError {
+  const ended = (status.code as number) === Code.Internal ? connectionEnded.exec(status.details)?.[1] : undefined;
+  const code = isCode(status.code) ? status.code : Code.Unknown;
   const error = new ConnectError(
-    status.details,
-    isCode(status.code) ? status.code : Code.Unknown,
+    ended === undefined ? status.details : `the connection was ended (${ended})`,
+    ended === undefined ? code : Code.Unavailable,
     headersFromMetadata(status.metadata),
   );
   error.isWireError = true;
