@@ -1,16 +1,27 @@
 import type { Millis } from "../engine/sample.ts";
-import type { TicketView } from "../engine/types.ts";
+import type { Reason, TicketView } from "../engine/types.ts";
 
 /** Where a ticket stands at one moment, as far as its reader cares. */
 export interface Standing {
   readonly at: Millis;
-  readonly content: string;
+  readonly position: number;
+  readonly queueLength: number;
+  readonly reasons: string;
+  readonly eta: Millis | undefined;
   readonly expectedStart: Millis | undefined;
 }
 
+/** Many tickets wait for the same reasons, which are the same list then. */
+const texts = new WeakMap<readonly Reason[], string>();
+
 export function standingOf(ticket: TicketView, at: Millis): Standing {
   const { position, queueLength, reasons, eta, expectedStart } = ticket;
-  return { at, content: `${position}/${queueLength}/${JSON.stringify(reasons)}/${eta ?? ""}`, expectedStart };
+  let text = texts.get(reasons);
+  if (text === undefined) {
+    text = JSON.stringify(reasons);
+    texts.set(reasons, text);
+  }
+  return { at, position, queueLength, reasons: text, eta, expectedStart };
 }
 
 /**
@@ -18,7 +29,8 @@ export function standingOf(ticket: TicketView, at: Millis): Standing {
  * look: it is news when it comes, goes, or moves by a second and by a tenth of the wait that was told.
  */
 export function isNews(told: Standing, now: Standing): boolean {
-  if (told.content !== now.content) return true;
+  if (told.position !== now.position || told.queueLength !== now.queueLength || told.eta !== now.eta) return true;
+  if (told.reasons !== now.reasons) return true;
   const [before, after] = [told.expectedStart, now.expectedStart];
   if (before === undefined || after === undefined) return before !== after;
   // What is overdue is expected from one moment to the next, and has not moved by that.

@@ -12,7 +12,7 @@ import type { LeaseView, TicketView } from "../engine/types.ts";
 import type { WaitEnd } from "../gate/audience.ts";
 import type { Gate } from "../gate/gate.ts";
 import { leaseEnv } from "../gate/lease-env.ts";
-import type { Mailbox } from "../gate/mailbox.ts";
+import type { Seat } from "../gate/seat.ts";
 import { durationToProto, estimateToProto, leaseToProto, reasonToProto, refusalToProto, workloadFromProto } from "./convert.ts";
 import { duration, text } from "./fields.ts";
 import { isNews, type Standing, standingOf } from "./standing.ts";
@@ -21,8 +21,6 @@ import { isNews, type Standing, standingOf } from "./standing.ts";
 export const ttlLimits = { minMs: 1_000, maxMs: 86_400_000 };
 /** A waiting stream says something at least this often, well under the 5 min idle timeout that proxies have (Envoy's default). */
 export const heartbeatMs = 15_000;
-/** Changes that come within this time of each other are told at once. */
-const settleMs = 100;
 
 /** What the scheduler's handlers need besides the gate. */
 export interface SchedulerContext {
@@ -102,35 +100,34 @@ async function* wait(
   saved: Promise<void> | undefined,
 ): AsyncGenerator<Message> {
   const { gate } = s;
-  const mailbox = gate.watchTicket(ticketId);
+  let said: Standing | undefined;
+  const seat = gate.watchTicket(ticketId, (changed, nextMs) => {
+    // It has not begun, and will begin with the latest.
+    if (said === undefined) return false;
+    if (gate.now() - said.at + nextMs > heartbeatMs) return true;
+    const ticket = changed ? gate.ticket(ticketId) : undefined;
+    return ticket !== undefined && isNews(said, standingOf(ticket, gate.now()));
+  });
   let end: WaitEnd | undefined;
   try {
     await saved;
-    let told: Standing | undefined;
-    for (;;) {
+    do {
       const ticket = gate.ticket(ticketId);
-      if (ticket !== undefined) {
-        const standing = standingOf(ticket, gate.now());
-        if (told === undefined || isNews(told, standing)) {
-          told = standing;
-          yield queued(ticket);
-        }
-      }
-      const news = await mailbox.next(signal, heartbeatMs, settleMs);
-      if (news === "closed") break;
-      if (news === "idle") told = undefined;
-    }
-    end = mailbox.last;
+      if (ticket === undefined) continue;
+      said = standingOf(ticket, gate.now());
+      yield queued(ticket);
+    } while ((await seat.next(signal)) === "news");
+    end = seat.last;
   } finally {
-    leave(gate, ticketId, mailbox, end);
+    leave(gate, ticketId, seat, end);
   }
   if (end !== undefined) yield* told(s, end, ticketId, requestId, signal);
 }
 
 /** The reader goes before it was told the end: a grant that came meanwhile was not heard of. */
-function leave(gate: Gate, ticketId: string, mailbox: Mailbox<WaitEnd>, told: WaitEnd | undefined): void {
-  gate.leaveTicket(ticketId, mailbox);
-  const missed = mailbox.last;
+function leave(gate: Gate, ticketId: string, seat: Seat<WaitEnd>, told: WaitEnd | undefined): void {
+  gate.leaveTicket(ticketId, seat);
+  const missed = seat.last;
   if (told === undefined && missed?.type === "granted") gate.step({ type: "undelivered", leaseId: missed.lease.id });
 }
 

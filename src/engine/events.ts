@@ -114,7 +114,9 @@ export type Effect =
   /** Somebody waits for memory that a fresh measurement could show to be free. */
   | { readonly type: "refresh" }
   /** Places, reasons or books changed. */
-  | { readonly type: "changed" };
+  | { readonly type: "changed" }
+  /** Figures of the machine may have changed; what those who wait were told has not. */
+  | { readonly type: "measured" };
 
 /** What whoever sent the event is answered at once. */
 export type Reply =

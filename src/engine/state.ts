@@ -10,6 +10,7 @@ import type { GpuSample, MachineSample, Mib, Millis, ProcessKey } from "./sample
 import type { Saves } from "./saves.ts";
 import type { Served } from "./served.ts";
 import type { Discipline, EngineSettings } from "./settings.ts";
+import type { SharedReasons } from "./shared-reasons.ts";
 import type { GpuUuid, Hold, LeasedGpu, LeaseEnd, LeaseId, TicketId, Workload } from "./types.ts";
 import { WaitingLine } from "./waiting-line.ts";
 import { noWakes, type Wakes } from "./wake.ts";
@@ -232,6 +233,9 @@ export interface EngineState {
   holds: TicketHold[];
   /** What the last pass found. */
   served: Served | undefined;
+  /** What measurements showed when those who wait were last told to look. */
+  toldFigures: string | undefined;
+  sharedReasons: SharedReasons | undefined;
   /** How many waiting tickets want figures no older than that. */
   readonly pollIntervals: Map<Millis, number>;
   /**
@@ -296,6 +300,8 @@ export function createState(
     evictions: { byTicket: new Map(), underWay: new Set() },
     holds: [],
     served: undefined,
+    toldFigures: undefined,
+    sharedReasons: undefined,
     pollIntervals: new Map(),
     chosen: undefined,
     limitHeldFor: new Map(),

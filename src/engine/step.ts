@@ -11,7 +11,7 @@ import { attribute } from "./residents.ts";
 import { restore } from "./restore.ts";
 import type { Millis } from "./sample.ts";
 import { noteLease, takeSaves } from "./saves.ts";
-import { mayServeMore } from "./served.ts";
+import { mayBeNews, mayServeMore } from "./served.ts";
 import type { EngineState, LeaseRecord } from "./state.ts";
 import { judgeCapacityAgain, submit, timeOut, withdraw } from "./tickets.ts";
 import type { LeaseId, Refusal, TicketId } from "./types.ts";
@@ -36,7 +36,10 @@ export function step(state: EngineState, event: EngineEvent, now: Millis): Outco
   const { reply, serve } = handle(state, event, now, effects);
   if (serve || (freed && event.type !== "submit")) servePass(state, now, effects);
   makeRoom(state, now, effects, freed || serve || mayNeedRoom(event));
-  if (state.version !== versionBefore || event.type === "sample" || event.type === "tick") effects.push({ type: "changed" });
+  if (state.version !== versionBefore) effects.push({ type: "changed" });
+  else if (event.type === "sample" || event.type === "tick") {
+    effects.push({ type: mayBeNews(state, now) ? "changed" : "measured" });
+  }
   const save = takeSaves(state);
   if (save !== undefined) effects.unshift(save);
   return { reply, effects };

@@ -4,9 +4,10 @@ import { type Eviction, hasDeadline } from "./evictions.ts";
 import { type DeviceBlock, deviceBlock, hostIsFresh } from "./fit.ts";
 import { expectedStartOf, latestStartOf } from "./forecast.ts";
 import { policyFor } from "./judge.ts";
-import { limitsOf, reasonsNow } from "./quota.ts";
+import { limitsOf } from "./quota.ts";
 import { evictionReason } from "./reasons.ts";
 import type { GpuSample, Mib, Millis } from "./sample.ts";
+import { sharedReasons } from "./shared-reasons.ts";
 import { type EngineState, hostPool, type LeaseRecord, type TicketRecord } from "./state.ts";
 import type { LeaseView, Reason, ReasonCode, TenantView, TicketView } from "./types.ts";
 
@@ -88,6 +89,17 @@ export function ticketFacts(state: EngineState, ticket: TicketRecord, now: Milli
 
 /** Why a ticket waits now; at least one reason. */
 export function reasonsOf(state: EngineState, ticket: TicketRecord, now: Millis): readonly Reason[] {
+  const own = ownReasons(state, ticket);
+  const shared = sharedReasons(state, ticket.workload, contextOf(state, ticket, now));
+  if (own.length === 0 && shared.length > 0) return shared;
+  const reasons = [...own, ...shared];
+  if (reasons.length === 0)
+    reasons.push({ code: "POLICY", message: `policy ${policyFor(state, ticket.policy, "wait")} lets it wait` });
+  return reasons;
+}
+
+/** Those that come first, and are about no other ticket. */
+function ownReasons(state: EngineState, ticket: TicketRecord): readonly Reason[] {
   const reasons: Reason[] = [];
   if (state.suspended !== undefined) reasons.push({ code: "POLICY", message: state.suspended });
   const eviction = evictionReason(state, ticket);
@@ -95,10 +107,6 @@ export function reasonsOf(state: EngineState, ticket: TicketRecord, now: Millis)
   if (!ticket.connected)
     reasons.push({ code: "BEHIND_IN_QUEUE", message: "its client is away; its place is kept for a while" });
   if (ticket.policyMessage !== "") reasons.push({ code: "POLICY", message: ticket.policyMessage });
-  const ctx = contextOf(state, ticket, now);
-  reasons.push(...reasonsNow(state, ticket.workload, ctx));
-  if (reasons.length === 0)
-    reasons.push({ code: "POLICY", message: `policy ${policyFor(state, ticket.policy, "wait")} lets it wait` });
   return reasons;
 }
 

@@ -1,17 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { Failure } from "../engine/failure.ts";
-import type { Millis, ProcessKey } from "../engine/sample.ts";
+import type { ProcessKey } from "../engine/sample.ts";
 import type { LeaseView } from "../engine/types.ts";
 import type { Admission, AdmissionRequest, Admitted, QueuePlace } from "../executor/admission.ts";
 import type { WaitEnd } from "./audience.ts";
 import type { Gate } from "./gate.ts";
 import { leaseEnv } from "./lease-env.ts";
 import type { LeaseMemory } from "./lease-memory.ts";
-import type { Mailbox } from "./mailbox.ts";
-
-/** Places are told at most this often. */
-const settleMs = 100;
-const idleMs: Millis = 15_000;
+import type { Seat } from "./seat.ts";
 
 export interface AdmissionOptions {
   readonly gate: Gate;
@@ -110,7 +106,7 @@ async function waitFor(
   signal: AbortSignal,
   onQueued: (place: QueuePlace) => void,
 ): Promise<LeaseView | Admitted> {
-  const mailbox = gate.watchTicket(ticketId);
+  const seat = gate.watchTicket(ticketId, (changed) => changed);
   let told = "";
   try {
     for (;;) {
@@ -121,20 +117,20 @@ async function waitFor(
         if (key !== told) onQueued(place);
         told = key;
       }
-      if ((await mailbox.next(signal, idleMs, settleMs)) === "closed") return endOf(mailbox);
+      if ((await seat.next(signal)) === "closed") return endOf(seat);
     }
   } catch (error) {
     // Granted in the very moment that the caller went away: nobody will use it.
-    const last = mailbox.last;
+    const last = seat.last;
     if (last?.type === "granted") gate.step({ type: "release", leaseId: last.lease.id, token: 0 });
     throw error;
   } finally {
-    gate.leaveTicket(ticketId, mailbox);
+    gate.leaveTicket(ticketId, seat);
   }
 }
 
-function endOf(mailbox: Mailbox<WaitEnd>): LeaseView | Admitted {
-  const end = mailbox.last;
+function endOf(seat: Seat<WaitEnd>): LeaseView | Admitted {
+  const end = seat.last;
   switch (end?.type) {
     case "granted":
       return end.lease;

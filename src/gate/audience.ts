@@ -2,6 +2,8 @@ import type { Failure } from "../engine/failure.ts";
 import type { Millis } from "../engine/sample.ts";
 import type { LeaseEnd, LeaseId, LeaseView, Reason, Refusal, TicketId } from "../engine/types.ts";
 import { Mailbox } from "./mailbox.ts";
+import { Rounds } from "./rounds.ts";
+import { type HasNews, Seat } from "./seat.ts";
 
 /** How a ticket's wait ended. */
 export type WaitEnd =
@@ -12,19 +14,26 @@ export type WaitEnd =
 
 /** Whoever listens: for one ticket, for one lease, or for everything. */
 export class Audience {
-  readonly #tickets = new Map<TicketId, Set<Mailbox<WaitEnd>>>();
+  readonly #tickets = new Map<TicketId, Set<Seat<WaitEnd>>>();
   readonly #leases = new Map<LeaseId, Set<Mailbox<LeaseEnd | Failure>>>();
   readonly #all = new Set<Mailbox<Failure>>();
+  /** Those who wait, in the order in which they came. */
+  readonly #waiting = new Set<Seat<WaitEnd>>();
+  readonly #rounds = new Rounds(this.#waiting);
 
-  watchTicket(id: TicketId): Mailbox<WaitEnd> {
-    const mailbox = new Mailbox<WaitEnd>();
-    addTo(this.#tickets, id, mailbox);
-    return mailbox;
+  watchTicket(id: TicketId, hasNews: HasNews): Seat<WaitEnd> {
+    const seat = new Seat<WaitEnd>(hasNews);
+    addTo(this.#tickets, id, seat);
+    this.#waiting.add(seat);
+    this.#rounds.joined();
+    return seat;
   }
 
   /** Answers how many still listen. */
-  leaveTicket(id: TicketId, mailbox: Mailbox<WaitEnd>): number {
-    return removeFrom(this.#tickets, id, mailbox);
+  leaveTicket(id: TicketId, seat: Seat<WaitEnd>): number {
+    this.#waiting.delete(seat);
+    seat.leave();
+    return removeFrom(this.#tickets, id, seat);
   }
 
   hasTicket(id: TicketId): boolean {
@@ -32,7 +41,10 @@ export class Audience {
   }
 
   closeTicket(id: TicketId, end: WaitEnd): void {
-    for (const mailbox of this.#tickets.get(id) ?? []) mailbox.close(end);
+    for (const seat of this.#tickets.get(id) ?? []) {
+      this.#waiting.delete(seat);
+      seat.close(end);
+    }
     this.#tickets.delete(id);
   }
 
@@ -66,7 +78,12 @@ export class Audience {
 
   /** Places, reasons or books changed. */
   changed(): void {
-    for (const mailboxes of this.#tickets.values()) for (const mailbox of mailboxes) mailbox.poke();
+    this.#rounds.changed();
+    this.measured();
+  }
+
+  /** Figures of the machine changed, which those who wait are not told. */
+  measured(): void {
     for (const mailbox of this.#all) mailbox.poke();
   }
 

@@ -22,6 +22,7 @@ import { noStore, type Store } from "../store/store.ts";
 import { Audience, type WaitEnd } from "./audience.ts";
 import type { Clock } from "./clock.ts";
 import type { Mailbox } from "./mailbox.ts";
+import type { HasNews, Seat } from "./seat.ts";
 
 /** The world around the gate: what it makes happen outside. */
 export interface GateWorld {
@@ -139,13 +140,13 @@ export class Gate {
   }
 
   /** News of one ticket. Call `leave` when the reader has gone. */
-  watchTicket(id: TicketId): Mailbox<WaitEnd> {
-    return this.#audience.watchTicket(id);
+  watchTicket(id: TicketId, hasNews: HasNews): Seat<WaitEnd> {
+    return this.#audience.watchTicket(id, hasNews);
   }
 
   /** The reader of a ticket's news has gone. The last one takes the ticket with it, unless its place is to be kept. */
-  leaveTicket(id: TicketId, mailbox: Mailbox<WaitEnd>): void {
-    const left = this.#audience.leaveTicket(id, mailbox);
+  leaveTicket(id: TicketId, seat: Seat<WaitEnd>): void {
+    const left = this.#audience.leaveTicket(id, seat);
     if (left === 0 && this.#state.tickets.has(id)) this.step({ type: "disconnect", ticketId: id });
   }
 
@@ -335,6 +336,9 @@ export class Gate {
           this.#asked.delete(id);
           this.#audience.pokeLease(id);
         }
+        break;
+      case "measured":
+        this.#audience.measured();
         break;
     }
   }

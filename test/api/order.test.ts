@@ -154,10 +154,20 @@ describe("estimates", () => {
 });
 
 describe("what is news to whoever waits", () => {
-  const standing = (at: number, expectedStart?: number, content = "1/1"): Standing => ({ at, content, expectedStart });
+  const standing = (at: number, expectedStart?: number, change: Partial<Standing> = {}): Standing => ({
+    at,
+    position: 1,
+    queueLength: 1,
+    reasons: "[]",
+    eta: undefined,
+    expectedStart,
+    ...change,
+  });
 
   it("a place, a reason or an upper bound that changes, an estimate that comes or goes, and one that moves by a tenth", () => {
-    expect(isNews(standing(0), standing(1, undefined, "1/2"))).toBe(true);
+    for (const change of [{ position: 2 }, { queueLength: 2 }, { reasons: "[1]" }, { eta: 5 }]) {
+      expect(isNews(standing(0), standing(1, undefined, change))).toBe(true);
+    }
     expect(isNews(standing(0), standing(1, 500))).toBe(true);
     expect(isNews(standing(0, 500), standing(1))).toBe(true);
     expect(isNews(standing(0, 100_000), standing(5_000, 109_000))).toBe(false);

@@ -139,7 +139,7 @@ describe("what a step changed of it", () => {
   it("comes first of its effects, and not at all where nothing has to outlive the server", () => {
     const durable = nextLife(undefined);
     const { effects } = durable.step({ type: "tick" });
-    expect(effects.map((e) => e.type)).toEqual(["changed"]);
+    expect(effects.map((e) => e.type)).toEqual(["measured"]);
     const outcome = durable.submit("wait", { vramMb: 1_000 }, { requestId: "r" });
     const saves = durable.effects.filter((e): e is SaveEffect => e.type === "save");
     expect(saves).toHaveLength(1);

@@ -2,11 +2,11 @@ import { capacityOf } from "../../src/engine/books.ts";
 import { contextOf } from "../../src/engine/context.ts";
 import type { Effect } from "../../src/engine/events.ts";
 import { placementFor } from "../../src/engine/fit.ts";
-import { quotaReason } from "../../src/engine/quota.ts";
+import { quotaReason, reasonsNow } from "../../src/engine/quota.ts";
 import type { Millis } from "../../src/engine/sample.ts";
 import type { EngineState, TicketHold, TicketRecord } from "../../src/engine/state.ts";
 import { step } from "../../src/engine/step.ts";
-import type { LeaseView } from "../../src/engine/types.ts";
+import type { LeaseView, Reason } from "../../src/engine/types.ts";
 import { reasonsOf, ticketView } from "../../src/engine/views.ts";
 import type { SimMachine, SimProcess } from "./machine.ts";
 
@@ -112,6 +112,9 @@ function everyWaitHasATrueReason(state: EngineState, queue: readonly TicketRecor
   for (const ticket of queue) {
     const reasons = reasonsOf(state, ticket, now);
     must("every waiting ticket has a reason", reasons.length > 0, ticket.id);
+    const own = reasonsNow(state, ticket.workload, contextOf(state, ticket, now));
+    const tail = reasons.slice(reasons.length - own.length);
+    must("reasons that tickets share are those of each", own.length === 0 || ageless(tail) === ageless(own), { tail, own });
     if (!ticket.connected) continue;
     const fits =
       quotaReason(state, ticket.workload) === undefined &&
@@ -279,4 +282,9 @@ export class Grants {
     must("a ticket ends once", !this.#endedTickets.has(ticketId), ticketId);
     this.#endedTickets.add(ticketId);
   }
+}
+
+/** An age in a text may be a tenth of a second old. */
+function ageless(reasons: readonly Reason[]): string {
+  return JSON.stringify(reasons).replace(/is [\d.]+ s old/g, "is old");
 }

@@ -1,0 +1,85 @@
+import type { Millis } from "../engine/sample.ts";
+
+/** Changes that come within this time of each other are told together. */
+export const settleMs: Millis = 100;
+/** How many are looked at at once, and how often: 4,000 a second. More would take the time that decisions need, and nobody reads faster. */
+const atOnce = 200;
+const pauseMs: Millis = 50;
+/** When nothing changes, those who have not heard anything for long are looked for so often. */
+const beatMs: Millis = 5_000;
+
+/** Somebody who waits. */
+export interface Member {
+  /**
+   * It is this one's turn.
+   * @param changed something may have changed for it.
+   * @param nextMs when its next turn comes at the latest.
+   * @returns true when that took time: it was told something, or had to be looked at closely.
+   */
+  look(changed: boolean, nextMs: Millis): boolean;
+}
+
+/**
+ * Has all who wait look at what has changed, in rounds and at a pace: a change costs the same however many wait, and what grows with
+ * their number is how long the news takes to the last of them (2.5 s with 10,000). Who is due a grant does not wait for that.
+ */
+export class Rounds {
+  readonly #members: ReadonlySet<Member>;
+  #timer: NodeJS.Timeout | undefined;
+  /** A round is going on, or about to begin because of a change. */
+  #isUnderWay = false;
+  /** Something has changed since the round that is going on began. */
+  #changedSince = false;
+
+  /** @param members those who have waited longest first: they are first in each round. */
+  constructor(members: ReadonlySet<Member>) {
+    this.#members = members;
+  }
+
+  /** Somebody has joined the members. */
+  joined(): void {
+    if (this.#timer === undefined) this.#rest();
+  }
+
+  /** Something changed. Everybody who is there has a look once, however often that happens until then. */
+  changed(): void {
+    if (this.#isUnderWay) this.#changedSince = true;
+    else if (this.#members.size > 0) this.#beginSoon();
+  }
+
+  #beginSoon(): void {
+    this.#isUnderWay = true;
+    this.#after(settleMs, () => this.#begin(true));
+  }
+
+  #begin(changed: boolean): void {
+    this.#isUnderWay = true;
+    this.#changedSince = false;
+    const { size } = this.#members;
+    // Those who come meanwhile know the latest, and could keep a round from ending.
+    this.#go({ turns: this.#members.values(), left: size, changed, nextMs: beatMs + Math.ceil(size / atOnce) * pauseMs });
+  }
+
+  #go(round: { readonly turns: Iterator<Member>; left: number; readonly changed: boolean; readonly nextMs: Millis }): void {
+    for (let looked = 0; looked < atOnce && round.left > 0; round.left--) {
+      const { value, done } = round.turns.next();
+      if (done) round.left = 0;
+      else if (value.look(round.changed, round.nextMs)) looked++;
+    }
+    if (round.left > 0) this.#after(pauseMs, () => this.#go(round));
+    else if (this.#changedSince) this.#beginSoon();
+    else this.#rest();
+  }
+
+  #rest(): void {
+    this.#isUnderWay = false;
+    this.#timer = undefined;
+    if (this.#members.size > 0) this.#after(beatMs, () => this.#begin(false));
+  }
+
+  #after(ms: Millis, then: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(then, ms);
+    this.#timer.unref();
+  }
+}

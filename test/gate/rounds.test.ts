@@ -1,0 +1,129 @@
+import fc from "fast-check";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { type Member, Rounds, settleMs } from "../../src/gate/rounds.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+interface Look {
+  readonly member: number;
+  readonly at: number;
+  readonly changed: boolean;
+  readonly nextMs: number;
+}
+
+/** Members that come in numbers; each look costs time when `costs` says so. */
+function crowd(size: number, costs: (changed: boolean) => boolean = () => true) {
+  const members = new Set<Member>();
+  const numbers = new Map<Member, number>();
+  const looks: Look[] = [];
+  const began = Date.now();
+  const rounds = new Rounds(members);
+  const join = (member: number) => {
+    const one: Member = {
+      look: (changed, nextMs) => {
+        looks.push({ member, at: Date.now() - began, changed, nextMs });
+        return costs(changed);
+      },
+    };
+    numbers.set(one, member);
+    members.add(one);
+    rounds.joined();
+  };
+  for (let n = 0; n < size; n++) join(n);
+  return { members, numbers, rounds, join, told: () => looks.filter((l) => l.changed), looks };
+}
+
+it("a few hear of a change together, a moment after it, and once for all changes of that moment", () => {
+  const { told, rounds } = crowd(20);
+  for (let n = 0; n < 1_000; n++) rounds.changed();
+  vi.advanceTimersByTime(settleMs - 1);
+  expect(told()).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(told().map((t) => t.member)).toEqual(Array.from({ length: 20 }, (_, n) => n));
+  vi.advanceTimersByTime(60_000);
+  expect(told()).toHaveLength(20);
+});
+
+it("of ten thousand each hears of a change, those in front first, and no more than 4,000 in a second", () => {
+  const { told, rounds } = crowd(10_000, (changed) => changed);
+  rounds.changed();
+  vi.advanceTimersByTime(60_000);
+  const heard = told();
+  expect(heard.map((t) => t.member)).toEqual(Array.from({ length: 10_000 }, (_, n) => n));
+  for (let from = 0; from < 3_000; from += 50) {
+    expect(heard.filter(({ at }) => at >= from && at < from + 1_000).length).toBeLessThanOrEqual(4_000);
+  }
+  expect(heard.at(-1)?.at).toBeLessThan(2_700);
+});
+
+// Guards decisions: 3,000 who waited while others came took all the time there was, and measurements grew too old to decide on.
+it("a hundred changes a second cost no more than one", () => {
+  const { told, rounds } = crowd(10_000, (changed) => changed);
+  for (let n = 0; n < 1_000; n++) {
+    rounds.changed();
+    vi.advanceTimersByTime(10);
+  }
+  expect(told().length).toBeLessThanOrEqual(40_000);
+  expect(told().length).toBeGreaterThan(30_000);
+});
+
+it("while nothing changes each has a turn every few seconds, and is told when the next one comes", () => {
+  for (const size of [1, 300, 10_000]) {
+    const { looks } = crowd(size, () => true);
+    vi.advanceTimersByTime(60_000);
+    const last = new Map<number, Look>();
+    for (const look of looks) {
+      const before = last.get(look.member);
+      if (before !== undefined) expect(look.at - before.at).toBeLessThanOrEqual(before.nextMs);
+      last.set(look.member, look);
+    }
+    expect(last.size).toBe(size);
+    expect(Math.min(...[...last.values()].map((l) => l.at))).toBeGreaterThan(50_000);
+    vi.clearAllTimers();
+  }
+});
+
+it("nobody waits, no timer runs", () => {
+  const { members, rounds } = crowd(3);
+  members.clear();
+  rounds.changed();
+  vi.advanceTimersByTime(60_000);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+it("nobody is forgotten, whoever comes and goes and whenever things change: each who stays hears after the last change", () => {
+  const deed = fc.oneof(
+    fc.constant({ kind: "change" as const }),
+    fc.record({ kind: fc.constant("wait" as const), ms: fc.integer({ min: 0, max: 400 }) }),
+    fc.record({ kind: fc.constant("come" as const), size: fc.integer({ min: 1, max: 300 }) }),
+    fc.record({ kind: fc.constant("go" as const), size: fc.integer({ min: 1, max: 300 }) }),
+  );
+  fc.assert(
+    fc.property(fc.array(deed, { maxLength: 60 }), (deeds) => {
+      const { members, numbers, looks, rounds, join } = crowd(500);
+      let next = 500;
+      const began = Date.now();
+      for (const d of deeds) {
+        if (d.kind === "change") rounds.changed();
+        else if (d.kind === "wait") vi.advanceTimersByTime(d.ms);
+        else if (d.kind === "come") for (let n = 0; n < d.size; n++) join(next++);
+        else for (const member of [...members].slice(0, d.size)) members.delete(member);
+      }
+      const there = [...members];
+      const lastChange = Date.now() - began;
+      rounds.changed();
+      vi.advanceTimersByTime(10_000);
+      const heard = looks.filter(({ at, changed }) => changed && at >= lastChange);
+      const who = new Set(heard.map((l) => l.member));
+      expect(there.map((member) => numbers.get(member) ?? -1).filter((member) => !who.has(member))).toEqual([]);
+      vi.clearAllTimers();
+    }),
+    { numRuns: 100 },
+  );
+});
