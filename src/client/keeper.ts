@@ -90,7 +90,8 @@ export class Keeper {
     // Whoever gives the token can be asked to give the memory back; without it one only looks on.
     const token = canBeAsked ? this.#holder.token : 0n;
     const { signal: stopped } = this.#stopped;
-    do {
+    // The program, which has waited, goes first.
+    for (let pauseMs = 0; await clock.sleep(pauseMs, stopped); pauseMs = listenAgainMs) {
       const call = linkAborts(stopped);
       try {
         for await (const message of scheduler.watchLease({ leaseId, token }, { signal: call.signal })) {
@@ -103,7 +104,7 @@ export class Keeper {
         call.abort();
         call.letGo();
       }
-    } while (await clock.sleep(listenAgainMs, stopped));
+    }
   }
 
   /** True when there is nothing more to hear. Events of a newer server are passed over. */

@@ -14,7 +14,7 @@ export const tsRunner: Runner = {
   language: "ts",
   prepare,
   command: () => [process.execPath, `${client}/build/tests/scenario-runner.js`],
-  ownTests: () => [process.execPath, vitest, "run", "--root", root, "test/client", "test/process/client"],
+  ownTests: () => [process.execPath, vitest, "run", "--root", root, "test/client/", "test/process/client/"],
 };
 
 /** The same through the web door, with the fetch() that browsers have too. */
