@@ -1,5 +1,6 @@
 import type { Lease } from "#gen/sluice/v1/types_pb.js";
 import { linkAborts } from "./abort-link.ts";
+import { notNeeded } from "./clock.ts";
 import { errorFrom } from "./error-from.ts";
 import { Unreachable } from "./errors.ts";
 import type { Ground } from "./ground.ts";
@@ -34,7 +35,7 @@ export async function within<T>(
     if (closed.aborted) throw clientClosed();
     throw errorFrom(error, door.address);
   } finally {
-    over.abort();
+    over.abort(notNeeded);
     link.letGo();
   }
 }

@@ -7,6 +7,7 @@ import { type ExplainResponse, SchedulerService } from "#gen/sluice/v1/scheduler
 import type { Lease as LeaseMessage } from "#gen/sluice/v1/types_pb.js";
 import { linkAborts } from "./abort-link.ts";
 import { again, answerMs, clientClosed, giveBack, within } from "./calls.ts";
+import { notNeeded } from "./clock.ts";
 import { errorFrom, failureFrom, refused } from "./error-from.ts";
 import { Failed, InvalidRequest } from "./errors.ts";
 import type { Door, Ground, Surroundings } from "./ground.ts";
@@ -165,7 +166,7 @@ export class Client implements Disposable, AsyncDisposable {
       if (outcome.case === "lease") return outcome.value;
       throw refused(outcome.value);
     } finally {
-      over.abort();
+      over.abort(notNeeded);
     }
   }
 }

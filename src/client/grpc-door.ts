@@ -19,7 +19,6 @@ export function grpcDoor(address: string, keepaliveMs: number): Door & { readonl
       keepaliveMs,
       maxReceiveBytes,
       maxReconnectPauseMs: 2_000,
-      ownLine: true,
     });
     return { ...connection, address, childAddress: address, isLocal: isLocal(parsed) };
   } catch (error) {

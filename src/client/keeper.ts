@@ -3,6 +3,7 @@ import type { WatchLeaseResponse } from "#gen/sluice/v1/scheduler_pb.js";
 import { LeaseEnd, type Lease as LeaseMessage, LeaseState } from "#gen/sluice/v1/types_pb.js";
 import { linkAborts } from "./abort-link.ts";
 import { within } from "./calls.ts";
+import { notNeeded } from "./clock.ts";
 import { errorFrom } from "./error-from.ts";
 import { InvalidRequest, LeaseGone, type SluiceError } from "./errors.ts";
 import type { Ground } from "./ground.ts";
@@ -55,7 +56,7 @@ export class Keeper {
 
   /** Ends, with whatever call is under way. */
   stop(): void {
-    this.#stopped.abort();
+    this.#stopped.abort(notNeeded);
   }
 
   async #renew(): Promise<void> {
@@ -101,7 +102,7 @@ export class Keeper {
         // The renewal tells the program of a lease that is gone.
         if (isFinal(errorFrom(error, door.address))) return;
       } finally {
-        call.abort();
+        call.abort(notNeeded);
         call.letGo();
       }
     }
@@ -126,7 +127,7 @@ export class Keeper {
 
   #lose(why: string): void {
     if (this.#stopped.signal.aborted) return;
-    this.#stopped.abort();
+    this.#stopped.abort(notNeeded);
     this.#holder.lost(why);
   }
 }

@@ -3,6 +3,7 @@ import type { WaitForResourcesResponse } from "#gen/sluice/v1/scheduler_pb.js";
 import type { Lease } from "#gen/sluice/v1/types_pb.js";
 import { type AbortLink, linkAborts } from "./abort-link.ts";
 import { clientClosed, giveBack, within } from "./calls.ts";
+import { notNeeded } from "./clock.ts";
 import { errorFrom, refused } from "./error-from.ts";
 import { type SluiceError, TimedOut, Unreachable } from "./errors.ts";
 import type { Ground } from "./ground.ts";
@@ -39,6 +40,8 @@ class Wait {
   readonly #patience: Patience;
   /** Aborted, with what is to be thrown, when the request is to leave the queue. */
   readonly #leaving = new AbortController();
+  /** When the stream began, or said something last. */
+  #heardAt = 0;
   #ticketId = "";
   #ticketCancelled = false;
 
@@ -99,13 +102,13 @@ class Wait {
       void clock.sleep(leaveMs, over.signal).then((rang) => rang && call.abort());
     };
     leaving.addEventListener("abort", limit);
-    let silence = this.#listen(call);
+    this.#heardAt = clock.now();
+    void this.#endSilence(call, over.signal);
     try {
       const request = waitMessage(this.#asked, this.#patience.leftMs(clock.now()));
       for await (const message of scheduler.waitForResources(request, { signal: call.signal })) {
-        silence.abort();
-        silence = this.#listen(call);
-        this.#patience.heard(clock.now());
+        this.#heardAt = clock.now();
+        this.#patience.heard(this.#heardAt);
         this.#ticketId = message.ticketId;
         const lease = this.#meaning(message);
         if (lease !== undefined) return lease;
@@ -116,8 +119,7 @@ class Wait {
       // The stacks say only that it was cancelled.
       throw call.signal.reason instanceof Unreachable ? call.signal.reason : error;
     } finally {
-      silence.abort();
-      over.abort();
+      over.abort(notNeeded);
       call.letGo();
       leaving.removeEventListener("abort", limit);
     }
@@ -167,12 +169,13 @@ class Wait {
     await within(this.#ground, leaveMs, (signal) => scheduler.cancelTicket({ ticketId }, { signal })).catch(() => {});
   }
 
-  /** Ends a call that says nothing for too long. Aborting what is answered ends the listening. */
-  #listen(call: AbortLink): AbortController {
-    const heard = new AbortController();
-    void this.#ground.clock.sleep(silenceMs, heard.signal).then((rang) => {
-      if (rang) call.abort(new Unreachable("the server has said nothing for too long"));
-    });
-    return heard;
+  /** Ends a call that says nothing for too long. One timer for all messages: they may be many, and each is waited for. */
+  async #endSilence(call: AbortLink, over: AbortSignal): Promise<void> {
+    const { clock } = this.#ground;
+    let leftMs = silenceMs;
+    while (await clock.sleep(leftMs, over)) {
+      leftMs = this.#heardAt + silenceMs - clock.now();
+      if (leftMs <= 0) return call.abort(new Unreachable("the server has said nothing for too long"));
+    }
   }
 }

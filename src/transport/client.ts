@@ -35,8 +35,6 @@ export interface ConnectOptions {
   readonly maxReceiveBytes?: number;
   /** The longest pause between two attempts to connect, in ms. */
   readonly maxReconnectPauseMs?: number;
-  /** True: no other connection of this process shares the line, so that nobody loses it when this one drops it. */
-  readonly ownLine?: boolean;
 }
 
 /** A connection to a server, shared by the clients of its services. Nothing is opened before the first call. */
@@ -57,7 +55,7 @@ export interface Connection {
  * @throws Failure INVALID_ARGUMENT for an address that is none of these.
  */
 export function connectClient(address: string, options: ConnectOptions = {}): Connection {
-  const { keepaliveMs = 10_000, maxReceiveBytes = 16 * 1024 * 1024, maxReconnectPauseMs = 5_000, ownLine = false } = options;
+  const { keepaliveMs = 10_000, maxReceiveBytes = 16 * 1024 * 1024, maxReconnectPauseMs = 5_000 } = options;
   const parsed = parseAddress(address);
   const running = new Set<RunningCall>();
   const grpc = new GrpcClient(formatAddress(parsed), credentials.createInsecure(), {
@@ -67,7 +65,6 @@ export function connectClient(address: string, options: ConnectOptions = {}): Co
     // Whoever waits in the queue should be back soon after the server is, not after two minutes.
     "grpc.initial_reconnect_backoff_ms": Math.min(1_000, maxReconnectPauseMs),
     "grpc.max_reconnect_backoff_ms": maxReconnectPauseMs,
-    "grpc.use_local_subchannel_pool": ownLine ? 1 : 0,
     // A look-up in DNS for settings that sluice does not publish would only add delay.
     "grpc.service_config_disable_resolution": 1,
     // A proxy from the environment cannot reach this machine's own loopback.
