@@ -22,10 +22,12 @@ const arrows: Record<string, readonly string[]> = {
   observe: [],
   transport: ["api", "engine", "observe"],
   config: ["engine", "transport"],
+  // sluice/client: whoever calls a server from a program. The gRPC stack of the door is what it shares with the command line.
+  client: ["engine", "transport"],
 };
 
 /** Rooms that may import the generated code. The others speak the engine's words. */
-const speakProto = new Set(["api", "transport", "house", "cli", "serve.ts"]);
+const speakProto = new Set(["api", "transport", "house", "cli", "client", "serve.ts"]);
 
 const knowAll = new Set(["house", "cli", "serve.ts"]);
 

@@ -1,3 +1,4 @@
+import { shortCause } from "../client/short-cause.ts";
 import { ConfigError } from "../config/resolve.ts";
 import { Failure } from "../engine/failure.ts";
 import { answerTimeoutMs } from "./connection.ts";
@@ -55,11 +56,6 @@ export async function explainError(
     };
   }
   return { code: error.code === Code.InvalidArgument ? exitCode.usage : exitCode.failure, message };
-}
-
-/** The cause out of what grpc-js says about a connection that it did not get. */
-export function shortCause(message: string): string {
-  return message.replace(/^No connection established\. Last error: (Error: )?/, "").replace(/\.? *Resolution note:.*$/, "");
 }
 
 /** google.rpc.ErrorInfo.reason of an error from the server; undefined when it has none. */

@@ -29,6 +29,12 @@ export interface ConnectOptions {
   readonly timeoutMs?: number;
   /** Headers sent with every call. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** How long the line may be silent before the server is asked for a sign of life, in ms; it has half of that, at least 1 s, to give it. */
+  readonly keepaliveMs?: number;
+  /** The largest answer that is read, in bytes. */
+  readonly maxReceiveBytes?: number;
+  /** The longest pause between two attempts to connect, in ms. */
+  readonly maxReconnectPauseMs?: number;
 }
 
 /** A connection to a server, shared by the clients of its services. Nothing is opened before the first call. */
@@ -43,21 +49,22 @@ export interface Connection {
   close(): void;
 }
 
-const maxReceiveBytes = 16 * 1024 * 1024;
-
 /**
  * Makes a connection over gRPC.
  * @param address `host:port`, `[ipv6]:port` or `unix:/path`.
  * @throws Failure INVALID_ARGUMENT for an address that is none of these.
  */
 export function connectClient(address: string, options: ConnectOptions = {}): Connection {
+  const { keepaliveMs = 10_000, maxReceiveBytes = 16 * 1024 * 1024, maxReconnectPauseMs = 5_000 } = options;
   const parsed = parseAddress(address);
+  const running = new Set<RunningCall>();
   const grpc = new GrpcClient(formatAddress(parsed), credentials.createInsecure(), {
-    "grpc.keepalive_time_ms": 10_000,
-    "grpc.keepalive_timeout_ms": 5_000,
+    "grpc.keepalive_time_ms": keepaliveMs,
+    "grpc.keepalive_timeout_ms": Math.max(1_000, Math.trunc(keepaliveMs / 2)),
     "grpc.max_receive_message_length": maxReceiveBytes,
     // Whoever waits in the queue should be back soon after the server is, not after two minutes.
-    "grpc.max_reconnect_backoff_ms": 5_000,
+    "grpc.initial_reconnect_backoff_ms": Math.min(1_000, maxReconnectPauseMs),
+    "grpc.max_reconnect_backoff_ms": maxReconnectPauseMs,
     // One connection each: what one does to its own (HTTP/2 ends one that cancels too much) is no harm to others in the program.
     "grpc.use_local_subchannel_pool": 1,
     // A look-up in DNS for settings that sluice does not publish would only add delay.
@@ -68,14 +75,20 @@ export function connectClient(address: string, options: ConnectOptions = {}): Co
   return {
     client<Desc extends DescService>(service: Desc): Client<Desc> {
       const methods: Record<string, unknown> = {};
-      for (const method of service.methods) methods[method.localName] = methodOf(grpc, method, options);
+      for (const method of service.methods) methods[method.localName] = methodOf(grpc, method, options, running);
       return methods as Client<Desc>;
     },
-    close: () => grpc.close(),
+    close: () => {
+      // grpc-js only takes no new ones: what runs would go on, and keep the line.
+      for (const call of running) call.cancel();
+      grpc.close();
+    },
   };
 }
 
-function methodOf(grpc: GrpcClient, method: DescMethod, defaults: ConnectOptions) {
+type RunningCall = ClientUnaryCall | ClientReadableStream<unknown>;
+
+function methodOf(grpc: GrpcClient, method: DescMethod, defaults: ConnectOptions, running: Set<RunningCall>) {
   const path = `/${method.parent.typeName}/${method.name}`;
   const serialize = (message: MessageShape<DescMessage>) => bufferOf(toBinary(method.input, message));
   const deserialize = (bytes: Buffer) => fromBinary(method.output, bytes);
@@ -101,7 +114,7 @@ function methodOf(grpc: GrpcClient, method: DescMethod, defaults: ConnectOptions
           );
           const cancel = () => grpcCall.cancel();
           call.signal?.addEventListener("abort", cancel);
-          report(grpcCall, call);
+          report(grpcCall, call, running);
         });
     case "server_streaming":
       return (init: MessageInitShape<DescMessage>, call: CallOptions = {}) => {
@@ -114,7 +127,7 @@ function methodOf(grpc: GrpcClient, method: DescMethod, defaults: ConnectOptions
           metadata(call),
           deadline(call.timeoutMs),
         );
-        report(stream, call);
+        report(stream, call, running);
         return messages(stream, call.signal);
       };
     default:
@@ -162,8 +175,10 @@ function messages<T>(stream: ClientReadableStream<T>, signal: AbortSignal | unde
   return read();
 }
 
-function report(call: ClientUnaryCall | ClientReadableStream<unknown>, options: CallOptions): void {
+function report(call: RunningCall, options: CallOptions, running: Set<RunningCall>): void {
   const { onHeader, onTrailer } = options;
+  running.add(call);
+  call.once("status", () => running.delete(call));
   if (onHeader) call.once("metadata", (metadata: Metadata) => onHeader(headersFromMetadata(metadata)));
   if (onTrailer) call.once("status", (status: StatusObject) => onTrailer(headersFromMetadata(status.metadata)));
 }

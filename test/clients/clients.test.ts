@@ -33,7 +33,8 @@ for (const runner of chosen) {
     }
 
     for (const scenario of scenarios) {
-      it(scenario.name, async () => {
+      const why = runner.cannot?.(scenario);
+      it.skipIf(why !== undefined)(`${scenario.name}${why === undefined ? "" : ` (not here: ${why})`}`, async () => {
         await using stage = await Stage.open(scenario);
         const outcome = await play(runner, scenario, stage);
         const outcomes = results.get(runner.language) ?? new Map<string, Outcome>();

@@ -1,8 +1,11 @@
 import type { Runner } from "./run.ts";
 import { pythonRunner } from "./runners/python.ts";
+import { tsRunner, tsWebRunner } from "./runners/ts.ts";
 
 /** Every language that has a client, in the order of the table. */
 export const languages: readonly Runner[] = [
   pythonRunner("python", "scenario_runner.py", true),
   pythonRunner("python-asyncio", "scenario_runner_aio.py"),
+  tsRunner,
+  tsWebRunner,
 ];

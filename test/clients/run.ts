@@ -8,6 +8,8 @@ export interface Runner {
   readonly language: string;
   /** Gets the toolchain ready (builds, installs). Answers why this language cannot be run here, undefined when it can. */
   prepare(): Promise<string | undefined>;
+  /** Why this runner cannot play a scenario, for what its way to the server has not got; undefined when it can. */
+  cannot?(scenario: Scenario): string | undefined;
   /** The program to start for each scenario, after prepare(). */
   command(): readonly [program: string, ...args: string[]];
   /** What runs the client's own tests, in the language's own way; undefined when another runner stands for them. */

@@ -17,8 +17,10 @@ export class Stage implements AsyncDisposable {
   readonly #flags: readonly string[];
   #server: Server | undefined;
   #line: Line | undefined;
+  #webLine: Line | undefined;
   #newer: NewerServer | undefined;
   #grpc = "";
+  #web = "";
 
   private constructor({ server = {} }: Scenario) {
     const { machine, durable, flags = [] } = server;
@@ -38,9 +40,11 @@ export class Stage implements AsyncDisposable {
   static async open(scenario: Scenario): Promise<Stage> {
     const stage = new Stage(scenario);
     try {
-      stage.#server = await stage.#start("127.0.0.1:0");
+      stage.#server = await stage.#start("127.0.0.1:0", "127.0.0.1:0");
       stage.#grpc = stage.#server.grpc;
+      stage.#web = new URL(stage.#server.web).host;
       stage.#line = await startLine(stage.#grpc);
+      stage.#webLine = await startLine(stage.#web);
       stage.#newer = await startNewerServer(stage.#grpc);
       return stage;
     } catch (error) {
@@ -56,7 +60,8 @@ export class Stage implements AsyncDisposable {
       unix: `unix:${this.#socket}`,
       line: this.#line?.address ?? "",
       newer: this.#newer?.address ?? "",
-      web: this.#server?.web ?? "",
+      web: `http://${this.#web}`,
+      "web-line": `http://${this.#webLine?.address}`,
     };
   }
 
@@ -64,17 +69,20 @@ export class Stage implements AsyncDisposable {
   async act(deed: string, argument: unknown): Promise<void> {
     switch (deed) {
       case "cut":
-        return this.#line?.cut();
+        for (const line of [this.#line, this.#webLine]) line?.cut();
+        return;
       case "hang":
-        return this.#line?.hang();
+        for (const line of [this.#line, this.#webLine]) line?.hang();
+        return;
       case "mend":
-        return this.#line?.mend();
+        for (const line of [this.#line, this.#webLine]) line?.mend();
+        return;
       case "drain":
         return this.#server?.kill("SIGTERM");
       case "restart":
         this.#server?.kill("SIGKILL");
         await this.#server?.process.end;
-        this.#server = await this.#start(this.#grpc);
+        this.#server = await this.#start(this.#grpc, this.#web);
         return;
       case "occupy":
         return this.#occupy(argument as { pid: number; vram_mb: number });
@@ -91,6 +99,7 @@ export class Stage implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#newer?.[Symbol.asyncDispose]();
     await this.#line?.[Symbol.asyncDispose]();
+    await this.#webLine?.[Symbol.asyncDispose]();
     await this.#server?.stop();
     this.#fake?.dispose();
     rmSync(this.#dir, { recursive: true, force: true, maxRetries: 5 });
@@ -100,8 +109,8 @@ export class Stage implements AsyncDisposable {
     return join(this.#dir, "door");
   }
 
-  #start(grpc: string): Promise<Server> {
-    return startServer(["--grpc", grpc, "--grpc", `unix:${this.#socket}`, ...this.#flags]);
+  #start(grpc: string, web: string): Promise<Server> {
+    return startServer(["--grpc", grpc, "--web", web, "--grpc", `unix:${this.#socket}`, ...this.#flags]);
   }
 
   /** A process is seen to have memory on the first GPU of the pretended machine. */

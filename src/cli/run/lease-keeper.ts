@@ -3,7 +3,7 @@ import { durationFromMs, durationMs, timestampMs } from "@bufbuild/protobuf/wkt"
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { type Lease, LeaseEnd } from "#gen/sluice/v1/types_pb.js";
-import { shortCause } from "../explain-error.ts";
+import { shortCause } from "../../client/short-cause.ts";
 import { age, clean } from "../text.ts";
 
 /** How a lease that nobody says the ttl of is taken. */
