@@ -75,10 +75,18 @@ final class Line {
     }
   }
 
-  /** The exception for a call that failed. */
+  /** The exception for a call of this layer that failed. */
   SluiceException failure(StatusRuntimeException error) {
-    // gRPC's own words for it name its methods.
-    return isClosed() ? new UnreachableException("the client is closed") : Errors.from(error);
+    if (isClosed()) {
+      // gRPC's own words for it name its methods.
+      return new UnreachableException("the client is closed");
+    }
+    SluiceException failure = Errors.from(error);
+    boolean reset = error.getStatus().getCode() == Status.Code.CANCELLED && failure.reason().isEmpty();
+    // Nobody here cancels a call that somebody still listens to: a server or proxy that was stopped has reset its streams.
+    return reset
+        ? new UnreachableException(failure.getMessage(), ErrorDetails.NONE, Status.Code.CANCELLED, error)
+        : failure;
   }
 
   /** Sleeps for so many nanoseconds, and then has a line that is down made anew. */

@@ -93,6 +93,10 @@ public final class Sluice implements AutoCloseable {
     return line.channel;
   }
 
+  Line line() {
+    return line;
+  }
+
   /** Ends the connection and the calls that run. Close leases before. */
   @Override
   public void close() {
