@@ -169,8 +169,8 @@ final class FakeServer extends SchedulerServiceGrpc.SchedulerServiceImplBase imp
   @Override
   public void releaseLease(ReleaseLeaseRequest request, StreamObserver<ReleaseLeaseResponse> client) {
     released.add(request.getLeaseId());
-    answer(client, ReleaseLeaseResponse.getDefaultInstance());
     onRelease.run();
+    answer(client, ReleaseLeaseResponse.getDefaultInstance());
   }
 
   @Override

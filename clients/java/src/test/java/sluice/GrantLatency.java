@@ -1,5 +1,6 @@
 package sluice;
 
+import java.time.Duration;
 import java.util.Arrays;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -14,7 +15,8 @@ import sluice.v1.Types.Workload;
 
 /**
  * How long after a lease is given back whoever waits has it: by the generated stub, by the layer's wait, and by hold(), which also
- * attaches the process and counts the execution. Each round waits for what the round before has, so the server does the same work.
+ * attaches the process and counts the execution. Each round waits for the memory of a lease of the same kind, so that the server does
+ * the same work for all.
  *
  * <p>As a program: {@code GrantLatency ADDRESS MIB [ROUNDS]}, where two of MIB do not fit.
  */
@@ -24,7 +26,7 @@ final class GrantLatency {
     Held waitFor(Runnable queued) throws InterruptedException;
   }
 
-  private record Held(String id, long token, Runnable forget) {}
+  private record Held(Runnable release) {}
 
   private final Sluice sluice;
   private final int vramMb;
@@ -67,9 +69,7 @@ final class GrantLatency {
     Waiter[] waiters = {this::byStub, this::byWait, this::byHold};
     for (int round = 0; round < rounds; round++) {
       for (int kind = 0; kind < waiters.length; kind++) {
-        // Whoever comes first after a hold should not always be the same.
-        int turn = (kind + round) % waiters.length;
-        micros[turn][round] = round(waiters[turn]) / 1_000;
+        micros[kind][round] = round(waiters[kind]) / 1_000;
       }
     }
     long[] medians = Arrays.stream(micros).mapToLong(GrantLatency::median).toArray();
@@ -78,7 +78,7 @@ final class GrantLatency {
 
   /** Gives back what the last round has. */
   void finish() {
-    release(held);
+    held.release.run();
     held = null;
   }
 
@@ -102,15 +102,11 @@ final class GrantLatency {
       throw new IllegalStateException("it did not have to wait");
     }
     long start = System.nanoTime();
-    release(held);
+    held.release.run();
     long took = granted.get(10, TimeUnit.SECONDS) - start;
-    held = next.get();
+    next.get().release.run();
+    held = byStub(() -> {});
     return took;
-  }
-
-  private void release(Held lease) {
-    scheduler().releaseLease(ReleaseLeaseRequest.newBuilder().setLeaseId(lease.id).setToken(lease.token).build());
-    lease.forget.run();
   }
 
   private SchedulerServiceBlockingStub scheduler() {
@@ -118,7 +114,7 @@ final class GrantLatency {
   }
 
   private Held byStub(Runnable queued) {
-    var messages = scheduler().waitForResources(request().toWait(java.time.Duration.ZERO));
+    var messages = scheduler().waitForResources(request().toWait(Duration.ZERO));
     while (true) {
       WaitForResourcesResponse message = messages.next();
       if (message.hasGranted()) {
@@ -135,8 +131,7 @@ final class GrantLatency {
 
   private Held byHold(Runnable queued) throws InterruptedException {
     var lease = sluice.resources().vramMb(vramMb).onProgress(place -> queued.run()).hold();
-    // Closing it afterwards ends its threads.
-    return new Held(lease.id(), lease.token(), lease::close);
+    return new Held(lease::close);
   }
 
   private Request request() {
@@ -144,8 +139,9 @@ final class GrantLatency {
     return new Request(Workload.newBuilder().setResources(needs).build(), "", null, null, "");
   }
 
-  private static Held held(Lease lease) {
-    return new Held(lease.getId(), lease.getToken(), () -> {});
+  private Held held(Lease lease) {
+    var request = ReleaseLeaseRequest.newBuilder().setLeaseId(lease.getId()).setToken(lease.getToken()).build();
+    return new Held(() -> scheduler().releaseLease(request));
   }
 
   private static long median(long[] values) {

@@ -13,6 +13,8 @@ import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -70,11 +72,17 @@ class WaitingTest {
     int port = server.port();
     String asked = server.waits.get(0).getRequestId();
     server.close();
-    // Several attempts fail, so that gRPC's own pause between two has grown.
-    Thread.sleep(1_000);
+    // Several attempts fail, so that gRPC's own pause between two grows.
+    try (ServerSocket nobody = new ServerSocket(port, 50, InetAddress.getByName("127.0.0.1"))) {
+      for (int attempt = 0; attempt < 4; attempt++) {
+        nobody.accept().close();
+      }
+    }
     server = new FakeServer(port);
+    long back = System.nanoTime();
     waiter.join();
     assertNull(thrown.get());
+    assertTrue(System.nanoTime() - back < 5_000_000_000L);
     assertEquals(asked, server.waits.get(0).getRequestId());
     held.get().close();
   }
@@ -176,8 +184,11 @@ class WaitingTest {
 
   @Test
   void what_a_progress_callback_throws_ends_the_wait_and_leaves_the_queue() {
-    server.onWait = (turn, client) -> client.onNext(queued(1));
-    server.onCancel = () -> {};
+    server.onWait =
+        (turn, client) -> {
+          server.onCancel = client::onCompleted;
+          client.onNext(queued(1));
+        };
     IllegalStateException own = new IllegalStateException("the program's own");
     Resources resources =
         sluice
