@@ -1,4 +1,5 @@
 import type { Runner } from "./run.ts";
+import { javaRunner } from "./runners/java.ts";
 import { pythonRunner } from "./runners/python.ts";
 import { tsRunner, tsWebRunner } from "./runners/ts.ts";
 
@@ -8,4 +9,5 @@ export const languages: readonly Runner[] = [
   pythonRunner("python-asyncio", "scenario_runner_aio.py"),
   tsRunner,
   tsWebRunner,
+  javaRunner(),
 ];
