@@ -2,6 +2,7 @@ import type { Runner } from "./run.ts";
 import { javaRunner } from "./runners/java.ts";
 import { pythonRunner } from "./runners/python.ts";
 import { tsRunner, tsWebRunner } from "./runners/ts.ts";
+import { rustRunner } from "./runners/rust.ts";
 
 /** Every language that has a client, in the order of the table. */
 export const languages: readonly Runner[] = [
@@ -10,4 +11,5 @@ export const languages: readonly Runner[] = [
   tsRunner,
   tsWebRunner,
   javaRunner(),
+  rustRunner(),
 ];
