@@ -1,15 +1,15 @@
 import type { Runner } from "./run.ts";
 import { javaRunner } from "./runners/java.ts";
 import { pythonRunner } from "./runners/python.ts";
-import { tsRunner, tsWebRunner } from "./runners/ts.ts";
 import { rustRunner } from "./runners/rust.ts";
+import { tsRunner, tsWebRunner } from "./runners/ts.ts";
 
 /** Every language that has a client, in the order of the table. */
 export const languages: readonly Runner[] = [
   pythonRunner("python", "scenario_runner.py", true),
   pythonRunner("python-asyncio", "scenario_runner_aio.py"),
-  tsRunner,
-  tsWebRunner,
   javaRunner(),
   rustRunner(),
+  tsRunner,
+  tsWebRunner,
 ];
