@@ -29,6 +29,11 @@ const entries: readonly Entry[] = [
     summary: "wait until it fits, then run a command",
     load: async () => (await import("./run/command.ts")).registerRun,
   },
+  {
+    name: "env",
+    summary: "wait until it fits, then hold it for this shell",
+    load: async () => (await import("./run/env.ts")).registerEnv,
+  },
   { name: "exec", summary: "run a plugin and print its result", load: async () => (await import("./exec.ts")).registerExec },
   {
     name: "status",

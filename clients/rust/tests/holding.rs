@@ -21,12 +21,12 @@ fn news(event: Event) -> WatchLeaseResponse {
 #[tokio::test]
 async fn the_lease_is_renewed_several_times_in_its_time_to_live() {
     let server = Fake::start().await;
-    server.leases_live(Duration::from_millis(600));
+    server.leases_live(Duration::from_millis(1500));
     let lease = server.client().await.resources().vram_mb(4096).hold().await.unwrap();
     let start = Instant::now();
     server.sees("four renewals", |seen| seen.renewals >= 4).await;
     // At once, and after each third of it; the machine may be slow.
-    assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(1250), "{:?}", start.elapsed());
     assert!(!lease.is_lost());
     lease.check().unwrap();
     assert_eq!(lease.message().executions, 1);
@@ -138,7 +138,7 @@ async fn a_runtime_that_was_blocked_for_too_long_knows_that_the_lease_is_lost() 
 #[tokio::test]
 async fn an_error_of_the_server_that_says_nothing_of_the_lease_is_borne_until_the_time_is_up() {
     let server = Fake::start().await;
-    server.leases_live(Duration::from_secs(1));
+    server.leases_live(Duration::from_secs(2));
     server.on_renew(|turn| async move {
         if (2..5).contains(&turn) {
             return Err(Status::internal("an id"));
