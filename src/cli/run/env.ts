@@ -54,7 +54,8 @@ export function registerEnv(program: Command, io: CliIo, result: CliResult): voi
         // The status of eval is that of the last command in it, and otherwise 0.
         io.out(text ?? `(exit ${result.code})\n`);
       } catch (error) {
-        io.out(`(exit ${error instanceof CliError ? error.code : exitCode.failure})\n`);
+        const { explainError } = await import("../explain-error.ts");
+        io.out(`(exit ${(await explainError(error, addressOf(command, io))).code})\n`);
         throw error;
       } finally {
         signals.dispose();
