@@ -21,7 +21,8 @@ export function javaRunner(): Runner {
         ["javac", "-version"],
         ["mvn", "-version"],
       ] as const) {
-        if (spawnSync(program, [flag]).status !== 0) return `there is no ${program} (a JDK 17 and Maven 3.8 or newer are needed)`;
+        if (spawnSync(program, [flag]).status !== 0)
+          return `there is no ${program} (a JDK 17 and Maven 3.8 or newer are needed)`;
       }
       const built = spawnSync("mvn", ["-q", "-B", "-f", pom, "process-test-classes"], { encoding: "utf8", timeout: buildMs });
       if (built.status === 0) return undefined;
