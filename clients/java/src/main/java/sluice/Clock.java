@@ -20,8 +20,12 @@ final class Clock {
   /** Nanoseconds. Only differences mean something. */
   static long now() {
     long awake = System.nanoTime();
-    long slept = drift(awake) - DRIFT_AT_START;
-    return slept > NOISE ? awake + slept : awake;
+    return withSleep(awake, drift(awake) - DRIFT_AT_START);
+  }
+
+  /** Java's clock, put forward by what the kernel's has gained on it. */
+  static long withSleep(long awake, long gained) {
+    return gained > NOISE ? awake + gained : awake;
   }
 
   /** What the kernel's uptime is ahead of Java's clock; always the same where there is no such file. */

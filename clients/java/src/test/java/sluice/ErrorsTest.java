@@ -116,8 +116,8 @@ class ErrorsTest {
               FakeServer.answer(
                   client,
                   turn == 1
-                      ? WaitForResourcesResponse.newBuilder().setRefused(Refused.newBuilder().setRefusal(refusal)).build()
-                      : WaitForResourcesResponse.newBuilder().setTimedOut(timedOut).build());
+                      ? last().setRefused(Refused.newBuilder().setRefusal(refusal)).build()
+                      : last().setTimedOut(timedOut).build());
       NeverFitsException no = assertThrows(NeverFitsException.class, () -> sluice.resources().vramMb(30_000).hold());
       assertEquals("30,000 MiB can never fit here", no.getMessage());
       assertEquals(24084, no.largestThatFits().orElseThrow().getMinGpuVramMb());
@@ -140,6 +140,10 @@ class ErrorsTest {
               () -> sluice.scheduler().waitForResources(WaitForResourcesRequest.getDefaultInstance()).next());
       assertInstanceOf(InvalidRequestException.class, SluiceException.from(raw));
     }
+  }
+
+  private static WaitForResourcesResponse.Builder last() {
+    return WaitForResourcesResponse.newBuilder().setTicketId("ticket-1");
   }
 
   private static Reason reason(ReasonCode code, String message) {

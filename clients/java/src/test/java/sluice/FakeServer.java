@@ -17,6 +17,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import java.util.logging.Logger;
 import sluice.v1.Scheduler.*;
 import sluice.v1.SchedulerServiceGrpc;
@@ -55,6 +56,8 @@ final class FakeServer extends SchedulerServiceGrpc.SchedulerServiceImplBase imp
   volatile Duration ttl = Duration.ofSeconds(60);
   volatile OnWait onWait = (turn, client) -> grant(client);
   volatile OnRenew onRenew = (turn, client) -> renewed(client);
+  volatile Consumer<StreamObserver<StartExecutionResponse>> onStart =
+      client -> answer(client, StartExecutionResponse.newBuilder().setExecutionId("execution-1").build());
   volatile Runnable onCancel = () -> {};
   volatile Runnable onRelease = () -> {};
   private final Server server;
@@ -183,7 +186,7 @@ final class FakeServer extends SchedulerServiceGrpc.SchedulerServiceImplBase imp
   @Override
   public void startExecution(StartExecutionRequest request, StreamObserver<StartExecutionResponse> client) {
     executions.add("start");
-    answer(client, StartExecutionResponse.newBuilder().setExecutionId("execution-1").build());
+    onStart.accept(client);
   }
 
   @Override

@@ -23,8 +23,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import sluice.v1.Scheduler.Ended;
 import sluice.v1.Scheduler.EvictionRequested;
+import sluice.v1.Scheduler.LeaseSnapshot;
+import sluice.v1.Scheduler.ReleaseLeaseRequest;
 import sluice.v1.Scheduler.WatchLeaseResponse;
 import sluice.v1.Types.LeaseEnd;
+import sluice.v1.Types.LeaseState;
 
 @Timeout(30)
 @DisplayNameGeneration(DisplayNameGenerator.ReplaceUnderscores.class)
@@ -191,6 +194,8 @@ class HoldingTest {
   void a_request_to_give_back_calls_the_program_which_may_close_the_lease_from_there() throws Exception {
     EvictionRequested asked = EvictionRequested.newBuilder().setReason("somebody needs 8,000 MiB").build();
     server.watch.add(WatchLeaseResponse.newBuilder().setEvictionRequested(asked).build());
+    // Comes too late to be told.
+    server.watch.add(WatchLeaseResponse.newBuilder().setEvictionRequested(asked).build());
     List<String> heard = new CopyOnWriteArrayList<>();
     AtomicLong took = new AtomicLong();
     Lease lease =
@@ -200,6 +205,8 @@ class HoldingTest {
             .onEviction(
                 (held, request) -> {
                   heard.add(request.reason());
+                  // After an answer, what was sent before it is here too.
+                  sluice.scheduler().releaseLease(ReleaseLeaseRequest.getDefaultInstance());
                   long start = System.nanoTime();
                   held.close();
                   took.set(System.nanoTime() - start);
@@ -207,13 +214,29 @@ class HoldingTest {
             .hold();
     until(() -> took.get() != 0, "the lease to be given back");
     assertFalse(lease.isLost());
+    sluice.scheduler().releaseLease(ReleaseLeaseRequest.getDefaultInstance());
     assertEquals(List.of("somebody needs 8,000 MiB"), heard);
-    assertEquals(List.of("lease-1"), server.released);
+    assertEquals(List.of("", "lease-1", ""), server.released);
     // It listens with its token, and is idle until it says that it works.
     assertEquals(7L, server.watchTokens.get(0));
     assertEquals(List.of(), server.executions);
     // It did not wait for its own thread.
     assertTrue(took.get() < 1_900_000_000L);
+  }
+
+  @Test
+  void a_lease_that_cannot_be_begun_is_given_back() {
+    server.onStart = client -> client.onError(FakeServer.error(Code.NOT_FOUND, "LEASE_EXPIRED", "it has ended"));
+    assertThrows(LeaseGoneException.class, () -> sluice.resources().vramMb(4096).hold());
+    assertEquals(List.of("lease-1"), server.released);
+  }
+
+  @Test
+  void an_interruption_while_the_lease_begins_gives_it_back() throws Exception {
+    Thread holder = Thread.currentThread();
+    server.onStart = client -> holder.interrupt();
+    assertThrows(InterruptedException.class, () -> sluice.resources().vramMb(4096).hold());
+    assertEquals(List.of("lease-1"), server.released);
   }
 
   @Test
@@ -228,24 +251,45 @@ class HoldingTest {
   }
 
   @Test
-  void a_callback_that_fails_does_not_end_the_renewals() throws Exception {
+  void a_callback_that_fails_is_logged_and_does_not_end_the_thread_that_keeps_the_lease() throws Exception {
     EvictionRequested asked = EvictionRequested.newBuilder().setReason("x").build();
     server.watch.add(WatchLeaseResponse.newBuilder().setEvictionRequested(asked).build());
-    List<String> called = new CopyOnWriteArrayList<>();
-    try (Lease lease =
+    Ended ended = Ended.newBuilder().setWhy(LeaseEnd.LEASE_END_EVICTED).build();
+    server.watch.add(WatchLeaseResponse.newBuilder().setEnded(ended).build());
+    List<LogRecord> logged = new CopyOnWriteArrayList<>();
+    Handler log = new ListHandler(logged);
+    FakeServer.LOG.addHandler(log);
+    IllegalStateException own = new IllegalStateException("the program's own");
+    Resources resources =
         sluice
             .resources()
             .vramMb(4096)
             .onEviction(
                 (l, request) -> {
-                  called.add("called");
-                  throw new IllegalStateException("the program's own");
-                })
-            .hold()) {
-      until(() -> !called.isEmpty(), "the callback");
-      int before = server.renewals.get();
-      until(() -> server.renewals.get() >= before + 3, "renewals to go on");
-      assertFalse(lease.isLost());
+                  throw own;
+                });
+    try (Lease lease = resources.hold()) {
+      // It hears what comes after.
+      until(lease::isLost, "the loss");
+    } finally {
+      FakeServer.LOG.removeHandler(log);
+    }
+    assertTrue(logged.stream().anyMatch(record -> record.getThrown() == own));
+  }
+
+  @Test
+  void a_request_to_give_back_that_is_withdrawn_is_forgotten() throws Exception {
+    EvictionRequested asked = EvictionRequested.newBuilder().setReason("x").build();
+    server.watch.add(WatchLeaseResponse.newBuilder().setEvictionRequested(asked).build());
+    LeaseSnapshot idle =
+        LeaseSnapshot.newBuilder().setLease(server.lease().toBuilder().setState(LeaseState.LEASE_STATE_IDLE)).build();
+    server.watch.add(WatchLeaseResponse.newBuilder().setSnapshot(idle).build());
+    List<Boolean> set = new CopyOnWriteArrayList<>();
+    Resources resources =
+        sluice.resources().vramMb(4096).onEviction((held, request) -> set.add(held.evictionRequested().isPresent()));
+    try (Lease lease = resources.hold()) {
+      until(() -> !set.isEmpty() && lease.evictionRequested().isEmpty(), "the request to be withdrawn");
+      assertEquals(List.of(true), set);
     }
   }
 

@@ -47,4 +47,11 @@ class TenureTest {
     assertTrue(end >= start);
     assertTrue(end - start <= after - before, "the clock jumped");
   }
+
+  @Test
+  void the_clock_counts_a_night_of_sleep_and_not_the_coarseness_of_the_kernels_own() {
+    assertEquals(500, Clock.withSleep(500, 20 * MS));
+    assertEquals(500, Clock.withSleep(500, -20 * MS));
+    assertEquals(500 + 28_800_000 * MS, Clock.withSleep(500, 28_800_000 * MS));
+  }
 }

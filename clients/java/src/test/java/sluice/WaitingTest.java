@@ -19,6 +19,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.DisplayNameGeneration;
@@ -74,6 +75,7 @@ class WaitingTest {
     server.close();
     // Several attempts fail, so that gRPC's own pause between two grows.
     try (ServerSocket nobody = new ServerSocket(port, 50, InetAddress.getByName("127.0.0.1"))) {
+      nobody.setSoTimeout(10_000);
       for (int attempt = 0; attempt < 4; attempt++) {
         nobody.accept().close();
       }
@@ -231,12 +233,18 @@ class WaitingTest {
   }
 
   @Test
-  void progress_as_lines_tells_the_same_news_once() {
+  void progress_as_lines_tells_the_same_news_once_and_others_not_sooner_than_after_5_s() {
     ByteArrayOutputStream written = new ByteArrayOutputStream();
-    WaitLines lines = new WaitLines(new PrintStream(written));
-    lines.accept(new Waiting(queued(1).getQueued()));
-    lines.accept(new Waiting(queued(1).getQueued()));
-    assertEquals("sluice: waiting 0s, place 1 of 3: GPU 0 is full" + System.lineSeparator(), written.toString());
+    AtomicLong seconds = new AtomicLong();
+    WaitLines lines = new WaitLines(new PrintStream(written), () -> seconds.get() * 1_000_000_000);
+    long[][] news = {{0, 3}, {2, 2}, {6, 3}, {7, 1}};
+    for (long[] secondAndPlace : news) {
+      seconds.set(secondAndPlace[0]);
+      lines.accept(new Waiting(queued((int) secondAndPlace[1]).getQueued()));
+    }
+    assertEquals(
+        List.of("sluice: waiting 0s, place 3 of 3: GPU 0 is full", "sluice: waiting 0s, place 1 of 3: GPU 0 is full"),
+        written.toString().lines().toList());
   }
 
   @Test
