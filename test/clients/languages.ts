@@ -1,8 +1,10 @@
 import type { Runner } from "./run.ts";
+import { goRunner } from "./runners/go.ts";
 import { pythonRunner } from "./runners/python.ts";
 
 /** Every language that has a client, in the order of the table. */
 export const languages: readonly Runner[] = [
   pythonRunner("python", "scenario_runner.py", true),
   pythonRunner("python-asyncio", "scenario_runner_aio.py"),
+  goRunner(),
 ];
