@@ -1,4 +1,5 @@
 import type { Runner } from "./run.ts";
+import { goRunner } from "./runners/go.ts";
 import { javaRunner } from "./runners/java.ts";
 import { pythonRunner } from "./runners/python.ts";
 import { rustRunner } from "./runners/rust.ts";
@@ -8,6 +9,7 @@ import { tsRunner, tsWebRunner } from "./runners/ts.ts";
 export const languages: readonly Runner[] = [
   pythonRunner("python", "scenario_runner.py", true),
   pythonRunner("python-asyncio", "scenario_runner_aio.py"),
+  goRunner(),
   javaRunner(),
   rustRunner(),
   tsRunner,
