@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { AllocateRequestSchema, WaitForResourcesRequestSchema } from "#gen/sluice/v1/scheduler_pb.js";
 import { Hold, type WorkloadSchema } from "#gen/sluice/v1/types_pb.js";
+import { awayMs } from "./patience.ts";
 
 /** What is needed. A GPU is asked for as soon as anything about GPUs is said. */
 export interface Needs {
@@ -39,7 +40,7 @@ export interface Asked extends Needs {
   readonly policy?: string | undefined;
   /** Finds the same place or lease again. A fresh one is made for each call unless said. */
   readonly requestId?: string | undefined;
-  /** How long the place is kept when the line breaks, in ms. The server's default unless said (30 s). */
+  /** How long the place is kept when the line breaks, in ms. As long as the client tries to come back unless said (60 s). */
   readonly graceMs?: number | undefined;
 }
 
@@ -81,7 +82,7 @@ export function workloadOf(needs: Needs): MessageInitShape<typeof WorkloadSchema
  * @param leftMs what is left of the timeout; undefined: the server's default, 0: for ever.
  */
 export function waitMessage(asked: Asked, leftMs: number | undefined): MessageInitShape<typeof WaitForResourcesRequestSchema> {
-  return { ...common(asked), ...durationField("timeout", leftMs), ...durationField("graceTime", asked.graceMs) };
+  return { ...common(asked), ...durationField("timeout", leftMs), ...durationField("graceTime", asked.graceMs ?? awayMs) };
 }
 
 /** The message that decides now. */

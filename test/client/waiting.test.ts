@@ -43,6 +43,8 @@ it("host memory alone asks for no GPU", async () => {
   const server = new FakeScheduler();
   await server.client().client.resources({ ramMb: 100 });
   expect(server.waits[0]?.workload?.resources?.requiresGpu).toBe(false);
+  // Its place is kept for as long as it would try to come back.
+  expect(server.waits[0]?.graceTime && durationMs(server.waits[0].graceTime)).toBe(60_000);
 });
 
 it("a broken stream is opened again with the same request id and with what is left of the time", async () => {

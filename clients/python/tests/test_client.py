@@ -201,6 +201,8 @@ class Waiting(WithServer):
         first, second = self.server.waits
         self.assertNotEqual(first.request_id, "")
         self.assertEqual(first.request_id, second.request_id)
+        # Its place is kept for as long as it tries to come back.
+        self.assertEqual(second.grace_time.seconds, 60)
         # What is left of the time, not the whole again.
         left = [wait.timeout.seconds + wait.timeout.nanos / 1e9 for wait in (first, second)]
         # The pause before asking again is 0.1 s.

@@ -10,6 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from .v1 import scheduler_pb2, types_pb2
 
+AWAY = 60.0
+"""How long a server may be away that has answered before: a job that has waited all night should not die of a restart."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -60,6 +63,8 @@ class Request:
             lease_ttl=duration(self.ttl),
             policy=self.policy,
             hold=types_pb2.HOLD_TTL,
+            # The place is kept for as long as this client tries to come back.
+            grace_time=duration(AWAY),
         )
 
     def allocate(self) -> scheduler_pb2.AllocateRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional, Union
 
-from ._request import Request
+from ._request import AWAY, Request
 from ._tenure import now
 from .errors import SluiceError, TimedOut, Unreachable, refused
 from .told import Waiting, waiting_from
@@ -13,9 +13,6 @@ from .v1.types_pb2 import Lease as LeaseMessage
 
 FIRST_ANSWER = 5.0
 """How long nobody may answer at the very first, in seconds: a wrong address should be told soon."""
-
-AWAY = 60.0
-"""How long a server may be away that has answered before: a job that has waited all night should not die of a restart."""
 
 
 def meaning(message: WaitForResourcesResponse) -> Union[Waiting, LeaseMessage, None]:
