@@ -1,0 +1,57 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const here = (file) => fileURLToPath(new URL(file, import.meta.url));
+
+/** Starts a program of Node and waits until its stdout matches. Answers the process and the match. */
+async function start(args, ready) {
+  const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+  process.once("exit", () => child.kill("SIGKILL"));
+  let said = "";
+  child.stdout.setEncoding("utf8");
+  const ended = once(child, "exit");
+  const match = await new Promise((resolve, reject) => {
+    ended.then(([code]) => reject(new Error(`${args.join(" ")} ended with ${code} before it was ready`)));
+    child.stdout.on("data", (text) => {
+      said += text;
+      const found = ready.exec(said);
+      if (found !== null) resolve(found);
+    });
+  });
+  const stop = async () => {
+    child.kill("SIGTERM");
+    await ended;
+  };
+  return { child, pid: child.pid, match, stop };
+}
+
+/** The built server on one simulated GPU, without a web door. */
+export async function startSluice(...flags) {
+  const fixed = ["serve", "--grpc", "127.0.0.1:0", "--web", "off", "--log-level", "warn", "--drain-grace", "0"];
+  const args = [here("../../dist/bin/sluice.js"), ...fixed, "--simulate", "1x24576", "--max-queue", "200000", ...flags];
+  const { match, ...started } = await start(args, /is ready\n[\s\S]*^ {2}gRPC +(\S+)$[\s\S]*\n\n/m);
+  return { ...started, address: match[1] };
+}
+
+export async function startBare() {
+  const { match, ...started } = await start([here("bare-server.mjs")], /^(\S+)\n/);
+  return { ...started, address: match[1] };
+}
+
+/** Streams that wait; resolves when each has heard something. */
+export function startCrowd(address, streams, vramMb) {
+  return start([here("crowd.mjs"), address, String(streams), String(vramMb)], /^waiting\n/m);
+}
+
+/** Resident memory in KiB. */
+export function rssKib(pid) {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]);
+}
+
+/** Time on a processor so far, in ms; the kernel counts in hundredths of a second. */
+export function cpuMs(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
