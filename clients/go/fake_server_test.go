@@ -42,13 +42,17 @@ type fakeServer struct {
 	pid   uint32
 }
 
-func startFakeServer(t testing.TB) *fakeServer {
+// startFakeServer starts one. What another process calls has to be there before.
+func startFakeServer(t testing.TB, prepare ...func(*fakeServer)) *fakeServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &fakeServer{address: listener.Addr().String(), ttl: time.Minute}
+	for _, change := range prepare {
+		change(s)
+	}
 	server := grpc.NewServer()
 	sluicev1.RegisterSchedulerServiceServer(server, s)
 	sluicev1.RegisterExecutorServiceServer(server, s)

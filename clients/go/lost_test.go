@@ -3,7 +3,6 @@ package sluice
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -99,8 +98,11 @@ func TestLosing(t *testing.T) {
 		if !strings.Contains(written.String(), "level=WARN msg=\"a lease is lost") {
 			t.Errorf("written %q", written.String())
 		}
-		if _, err := client.Hold(context.Background(), Resources{}); !errors.As(err, new(*UnreachableError)) {
-			t.Errorf("a closed client answers %v", err)
+		start := now()
+		_, err = client.Hold(context.Background(), Resources{})
+		// It cannot come back, so nobody waits for it.
+		if mustBe[*UnreachableError](t, err); err.Error() != "sluice: the client is closed" || now()-start > time.Second {
+			t.Errorf("a closed client answers %v after %v", err, now()-start)
 		}
 	})
 

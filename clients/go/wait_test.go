@@ -150,6 +150,8 @@ func TestGivingUp(t *testing.T) {
 		server.onWait = func(_ int, stream waitStream) error {
 			stream.Send(server.queued(1))
 			<-asked
+			// The line is slow: the answer to CancelTicket is there first.
+			<-time.After(50 * time.Millisecond)
 			return stream.Send(server.granted())
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -165,7 +167,9 @@ func TestGivingUp(t *testing.T) {
 
 	t.Run("it takes a second at most where the server does not answer", func(t *testing.T) {
 		server := startFakeServer(t)
-		server.onCancel = func() error { time.Sleep(3 * leaveWithin); return nil }
+		over := make(chan struct{})
+		defer close(over)
+		server.onCancel = func() error { <-over; return nil }
 		server.onWait = func(_ int, stream waitStream) error {
 			stream.Send(server.queued(1))
 			<-stream.Context().Done()

@@ -27,8 +27,8 @@ for (const runner of chosen) {
     if (runner.ownTests !== undefined && only === "") {
       const [program = "", ...args] = runner.ownTests();
       it("its own tests pass", () => {
-        const { status, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 80_000 });
-        expect(status, stderr).toBe(0);
+        const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 80_000 });
+        expect(status, `${stdout}${stderr}`).toBe(0);
       });
     }
 
