@@ -67,6 +67,8 @@ export function connectClient(address: string, options: ConnectOptions = {}): Co
     "grpc.max_reconnect_backoff_ms": maxReconnectPauseMs,
     // One connection each: what one does to its own (HTTP/2 ends one that cancels too much) is no harm to others in the program.
     "grpc.use_local_subchannel_pool": 1,
+    // Bookkeeping for a debugging service that nobody serves here; it costs time on every call.
+    "grpc.enable_channelz": 0,
     // A look-up in DNS for settings that sluice does not publish would only add delay.
     "grpc.service_config_disable_resolution": 1,
     // A proxy from the environment cannot reach this machine's own loopback.
