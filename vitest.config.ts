@@ -4,8 +4,6 @@ import { defineConfig } from "vitest/config";
 // test/clients/scenarios.yaml with the clients of every language, and only where SLUICE_CLIENTS is set (test/clients/README.md).
 export default defineConfig({
   test: {
-    // Only the scenarios of the clients are concurrent; more at a time would measure each other.
-    maxConcurrency: 2,
     projects: [
       {
         test: {

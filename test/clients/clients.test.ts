@@ -35,8 +35,7 @@ for (const runner of chosen) {
     for (const scenario of scenarios) {
       const why = runner.cannot?.(scenario);
       const title = `${scenario.name}${why === undefined ? "" : ` (not here: ${why})`}`;
-      // Most of a scenario is waiting, so a few can be played at the same time, each with a server of its own.
-      it(title, { concurrent: true, skip: why !== undefined }, async () => {
+      it(title, { skip: why !== undefined }, async () => {
         await using stage = await Stage.open(scenario);
         const outcome = await play(runner, scenario, stage);
         const outcomes = results.get(runner.language) ?? new Map<string, Outcome>();
