@@ -1,6 +1,6 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { WatchLeaseResponse } from "#gen/sluice/v1/scheduler_pb.js";
-import { LeaseEnd, type Lease as LeaseMessage, LeaseState } from "#gen/sluice/v1/types_pb.js";
+import { type Lease as LeaseMessage, LeaseState } from "#gen/sluice/v1/types_pb.js";
 import { linkAborts } from "./abort-link.ts";
 import { within } from "./calls.ts";
 import { notNeeded } from "./clock.ts";
@@ -9,6 +9,7 @@ import { InvalidRequest, LeaseGone, type SluiceError } from "./errors.ts";
 import type { Ground } from "./ground.ts";
 import { defaultTtlMs, Tenure } from "./tenure.ts";
 import { type EvictionRequest, evictionFrom } from "./told.ts";
+import { whyEnded } from "./why-ended.ts";
 
 /** How long until a watch that broke is opened again, in ms: only a holder that listens can be asked to give memory back. */
 const listenAgainMs = 500;
@@ -135,19 +136,4 @@ export class Keeper {
 /** True for answers after which asking again makes no sense. */
 function isFinal(error: SluiceError): boolean {
   return error instanceof LeaseGone || error instanceof InvalidRequest;
-}
-
-function whyEnded(why: LeaseEnd): string {
-  switch (why) {
-    case LeaseEnd.RELEASED:
-      return "somebody gave it back";
-    case LeaseEnd.EXPIRED:
-      return "it was not renewed in time";
-    case LeaseEnd.EVICTED:
-      return "it was taken for somebody who waited";
-    case LeaseEnd.PROCESS_EXITED:
-      return "every process attached to it has ended";
-    default:
-      return "the server ended it";
-  }
 }

@@ -5,6 +5,8 @@ export const settleMs: Millis = 100;
 /** How many are looked at at once, and how often: 4,000 a second. More would take the time that decisions need, and nobody reads faster. */
 const atOnce = 200;
 const pauseMs: Millis = 50;
+/** Beyond 40,000 it is more all the same: with a rest after it, a round is to be over within the 15 s in which each hears something. */
+const longestRoundMs: Millis = 10_000;
 /** When nothing changes, those who have not heard anything for long are looked for so often. */
 const beatMs: Millis = 5_000;
 
@@ -17,6 +19,17 @@ export interface Member {
    * @returns true when that took time: it was told something, or had to be looked at closely.
    */
   look(changed: boolean, nextMs: Millis): boolean;
+}
+
+interface Round {
+  readonly turns: Iterator<Member>;
+  /** How many have not had their turn. */
+  left: number;
+  /** How many look at once. */
+  readonly slice: number;
+  readonly changed: boolean;
+  /** When the next turn of each comes at the latest. */
+  readonly nextMs: Millis;
 }
 
 /**
@@ -56,12 +69,14 @@ export class Rounds {
     this.#isUnderWay = true;
     this.#changedSince = false;
     const { size } = this.#members;
+    const slice = Math.max(atOnce, Math.ceil((size * pauseMs) / longestRoundMs));
+    const nextMs = beatMs + Math.floor(size / slice) * pauseMs;
     // Those who come meanwhile know the latest, and could keep a round from ending.
-    this.#go({ turns: this.#members.values(), left: size, changed, nextMs: beatMs + Math.ceil(size / atOnce) * pauseMs });
+    this.#go({ turns: this.#members.values(), left: size, slice, changed, nextMs });
   }
 
-  #go(round: { readonly turns: Iterator<Member>; left: number; readonly changed: boolean; readonly nextMs: Millis }): void {
-    for (let looked = 0; looked < atOnce && round.left > 0; round.left--) {
+  #go(round: Round): void {
+    for (let looked = 0; looked < round.slice && round.left > 0; round.left--) {
       const { value, done } = round.turns.next();
       if (done) round.left = 0;
       else if (value.look(round.changed, round.nextMs)) looked++;

@@ -1,20 +1,21 @@
 import { randomUUID } from "node:crypto";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { Client } from "@connectrpc/connect";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { Command } from "commander";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import type { Lease } from "#gen/sluice/v1/types_pb.js";
 import { isLocal, parseAddress } from "../../transport/address.ts";
 import { addAddress, addressOf, withServer } from "../connection.ts";
-import { granted, reasonLines, refusalText } from "../describe-work.ts";
+import { granted } from "../describe-work.ts";
 import { exitCode } from "../exit-codes.ts";
 import { CliError, type CliIo } from "../io.ts";
 import type { CliResult } from "../program.ts";
 import { age } from "../text.ts";
 import { addWorkloadOptions, seconds, type WorkloadOptions, wholeNumber, workloadOf } from "../workload-options.ts";
+import { tellNoLease } from "./no-lease.ts";
 import { Signals } from "./signals.ts";
 import { waitForLease } from "./wait.ts";
-import { WaitLine } from "./wait-line.ts";
+import { waitLineOn } from "./wait-line.ts";
 
 interface EnvOptions extends WorkloadOptions {
   readonly timeout?: number;
@@ -78,12 +79,7 @@ async function hold(
   }
   return withServer(address, async (connection) => {
     const scheduler = connection.client(SchedulerService);
-    const line = new WaitLine({
-      write: io.err,
-      isTerminal: io.errIsTerminal,
-      columns: io.columns,
-      monotonic: () => performance.now(),
-    });
+    const line = waitLineOn(io);
     const request = {
       workload: workloadOf(options, "shell"),
       requestId: `env-${randomUUID()}`,
@@ -94,36 +90,54 @@ async function hold(
       ttlMs: undefined,
     };
     const outcome = await waitForLease(scheduler, request, line, signals.interrupt).finally(() => line.close());
-    if (outcome.kind === "granted") {
-      const { lease } = outcome;
-      const ttlMs = options.ttl ?? defaultTtlMs;
-      const isAttached = isLocal(parseAddress(address)) && (await attach(scheduler, lease, pid));
-      if (!isThere(pid)) {
-        await scheduler.releaseLease({ leaseId: lease.id, token: lease.token });
-        throw new CliError(exitCode.failure, `process ${pid} has ended, and the lease was given back`);
-      }
-      await scheduler.renewLease({ leaseId: lease.id, token: lease.token, ttl: durationFromMs(ttlMs) });
-      const until = isAttached ? `when process ${pid} ends` : `after ${age(ttlMs)}`;
-      io.err(`sluice: granted ${granted(lease)}; it is given back ${until}, or with \`sluice release ${lease.id}\`\n`);
-      return exportsOf(lease);
-    }
     if (outcome.kind === "interrupted") {
       result.code = signals.code;
       return undefined;
     }
-    if (outcome.kind === "refused") io.err(`sluice: refused\n${refusalText(outcome.refusal)}`);
-    else io.err(`sluice: waited ${age(outcome.waitedMs)} in vain; --timeout allows longer\n${reasonLines(outcome.reasons)}`);
-    result.code = exitCode.refused;
-    return undefined;
+    if (outcome.kind !== "granted") {
+      result.code = tellNoLease(outcome, "", io);
+      return undefined;
+    }
+    const { lease } = outcome;
+    const ttlMs = options.ttl ?? defaultTtlMs;
+    const giveBack = () => scheduler.releaseLease({ leaseId: lease.id, token: lease.token });
+    let isAttached = false;
+    try {
+      isAttached = isLocal(parseAddress(address)) && (await attach(scheduler, lease, pid));
+    } catch (error) {
+      await giveBack();
+      throw error;
+    }
+    if (!isThere(pid)) {
+      await giveBack();
+      throw new CliError(exitCode.failure, `process ${pid} has ended, and the lease was given back`);
+    }
+    await scheduler.renewLease({ leaseId: lease.id, token: lease.token, ttl: durationFromMs(ttlMs) });
+    const until = isAttached ? `when process ${pid} ends` : `after ${age(ttlMs)}`;
+    io.err(`sluice: granted ${granted(lease)}; it is given back ${until}, or with \`sluice release ${lease.id}\`\n`);
+    return exportsOf(lease);
   });
 }
 
-/** Answers whether the server can see the process; in a container it may not. */
-function attach(scheduler: Client<typeof SchedulerService>, { id: leaseId, token }: Lease, pid: number): Promise<boolean> {
-  return scheduler.attachProcess({ leaseId, token, pid }).then(
-    () => true,
-    () => false,
-  );
+/**
+ * Answers whether the server can see the process; in a container it may not.
+ * @throws when it works for another lease already: nothing would end this one with it.
+ */
+async function attach(
+  scheduler: Client<typeof SchedulerService>,
+  { id: leaseId, token }: Lease,
+  pid: number,
+): Promise<boolean> {
+  try {
+    await scheduler.attachProcess({ leaseId, token, pid });
+    return true;
+  } catch (error) {
+    const { code, rawMessage } = ConnectError.from(error);
+    if (code === Code.NotFound) return false;
+    if (code !== Code.AlreadyExists) throw error;
+    const message = `${rawMessage}; release that one first (\`sluice leases\`), or ask from a shell of its own (sh -c …)`;
+    throw new CliError(exitCode.failure, message);
+  }
 }
 
 function isThere(pid: number): boolean {

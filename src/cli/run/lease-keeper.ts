@@ -4,6 +4,7 @@ import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { type Lease, LeaseEnd } from "#gen/sluice/v1/types_pb.js";
 import { shortCause } from "../../client/short-cause.ts";
+import { whyEnded } from "../../client/why-ended.ts";
 import { age, clean } from "../text.ts";
 
 /** How a lease that nobody says the ttl of is taken. */
@@ -86,7 +87,7 @@ export function keepLease(
             tell(`the server asks for this memory back ${left}: ${clean(reason)}`);
           } else if (event.case === "ended") {
             // The command's own end is told by its exit code.
-            if (event.value.why !== LeaseEnd.PROCESS_EXITED) lose(endText(event.value.why));
+            if (event.value.why !== LeaseEnd.PROCESS_EXITED) lose(whyEnded(event.value.why));
             return;
           }
         }
@@ -107,19 +108,6 @@ export function keepLease(
       await running;
     },
   };
-}
-
-function endText(why: LeaseEnd): string {
-  switch (why) {
-    case LeaseEnd.RELEASED:
-      return "somebody gave it back";
-    case LeaseEnd.EXPIRED:
-      return "it was not renewed in time";
-    case LeaseEnd.EVICTED:
-      return "it was taken for somebody who waited";
-    default:
-      return "the server ended it";
-  }
 }
 
 /** True for answers after which renewing again makes no sense. */

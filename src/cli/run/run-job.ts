@@ -2,15 +2,15 @@ import { ConnectError } from "@connectrpc/connect";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { isLocal, parseAddress } from "../../transport/address.ts";
 import type { Connection } from "../../transport/client.ts";
-import { granted, reasonLines, refusalText } from "../describe-work.ts";
-import { exitCode } from "../exit-codes.ts";
+import { granted } from "../describe-work.ts";
 import type { CliIo } from "../io.ts";
-import { age, clean } from "../text.ts";
+import { clean } from "../text.ts";
 import { startChild } from "./child.ts";
 import { keepLease } from "./lease-keeper.ts";
+import { tellNoLease } from "./no-lease.ts";
 import type { Signals } from "./signals.ts";
 import { type WaitRequest, waitForLease } from "./wait.ts";
-import { WaitLine } from "./wait-line.ts";
+import { waitLineOn } from "./wait-line.ts";
 import { startWatchdog } from "./watchdog.ts";
 import { whileAway } from "./while-away.ts";
 
@@ -32,27 +32,12 @@ const farewellMs = 3_000;
  */
 export async function runJob(job: Job, connection: Connection, signals: Signals, io: CliIo): Promise<number> {
   const scheduler = connection.client(SchedulerService);
-  const line = new WaitLine({
-    write: io.err,
-    isTerminal: io.errIsTerminal,
-    columns: io.columns,
-    monotonic: () => performance.now(),
-  });
+  const line = waitLineOn(io);
   const tell = (sentence: string) => line.note(sentence);
 
   const outcome = await waitForLease(scheduler, job.request, line, signals.interrupt).finally(() => line.close());
   if (outcome.kind === "interrupted") return signals.code;
-  if (outcome.kind === "refused") {
-    io.err(`sluice: refused, and ${clean(job.command)} was not started\n${refusalText(outcome.refusal)}`);
-    return exitCode.refused;
-  }
-  if (outcome.kind === "timed-out") {
-    io.err(
-      `sluice: waited ${age(outcome.waitedMs)} in vain, and ${clean(job.command)} was not started; --timeout allows longer\n`,
-    );
-    io.err(reasonLines(outcome.reasons));
-    return exitCode.refused;
-  }
+  if (outcome.kind !== "granted") return tellNoLease(outcome, `, and ${clean(job.command)} was not started`, io);
 
   const { lease } = outcome;
   if (line.shown || job.verbose) tell(`granted ${granted(lease)}`);

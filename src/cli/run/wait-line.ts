@@ -1,3 +1,4 @@
+import type { CliIo } from "../io.ts";
 import { age, cut, roughly } from "../text.ts";
 
 /** Where the wait line is written. */
@@ -120,4 +121,14 @@ function startText({ expectedInMs, latest }: Standing, sinceMs: number): string 
   const left = expectedInMs - sinceMs;
   const expected = left < 1_000 ? "starts any moment" : `starts in ~ ${roughly(left)}`;
   return ` (${expected}${atLatest === "" ? "" : `, ${atLatest}`})`;
+}
+
+/** The wait line of a command. */
+export function waitLineOn(io: CliIo): WaitLine {
+  return new WaitLine({
+    write: io.err,
+    isTerminal: io.errIsTerminal,
+    columns: io.columns,
+    monotonic: () => performance.now(),
+  });
 }

@@ -58,8 +58,9 @@ export function judge(row: GpuRow, unified: boolean): Judgement {
 /** What to do about a GPU in whose place nvidia-smi prints `GPU requires reset`. */
 export const resetAdvice = "needs a reset (nvidia-smi --gpu-reset, or a reboot)";
 
-export function wantsReset(words: string): boolean {
-  return /requires reset/i.test(words);
+/** True for the word that stands in its cells, and for a sentence that has it. */
+export function wantsReset(text: string): boolean {
+  return /requires reset/i.test(text);
 }
 
 /** Judges memory figures that came without words (of a MIG device). */

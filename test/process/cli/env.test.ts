@@ -66,6 +66,18 @@ it("a shell that has ended before it got its lease holds nothing", async () => {
   await waitFor(async () => (await held()).length === 0, "that it is given back");
 });
 
+// Guards a second lease that would be held for a day, because only the first ends with the shell.
+it("a shell that holds one already is told which, and gets no second one", async () => {
+  const again = `eval "$(${process.execPath} ${main} env --address ${server.grpc} --vram 100)"; echo "$?"; exec sleep 30`;
+  const sh = shell("--vram 6000 --name first", again);
+  await waitFor(() => sh.out() !== "", "what eval says of the second");
+  const [lease, second] = await held();
+  expect([sh.out(), lease?.workload?.name, second]).toEqual(["1\n", "first", undefined]);
+  expect(sh.err()).toContain(`already works for ${lease?.id}; a process can work for one lease; release that one first`);
+  sh.process.kill("SIGKILL");
+  await waitFor(async () => (await held()).length === 0, "its end");
+});
+
 // Guards a lease that would end with npx, at once.
 it("through npx it asks which shell it is for, and takes the answer", async () => {
   const npx = { npm_command: "exec" };
