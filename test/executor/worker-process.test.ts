@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { JsonValue } from "../../src/executor/json.ts";
 import type { ProcessRegister } from "../../src/executor/process-register.ts";
@@ -6,6 +7,11 @@ import { WorkerProcess } from "../../src/executor/worker-process.ts";
 import { Call, type FakeOptions, Loader, loadedFake, params, SlowCall, startFake } from "../fakes/worker/rig.ts";
 import { waitFor } from "../wait-for.ts";
 import { running } from "./house.ts";
+
+/** Bytes that a process has written so far, to whatever. */
+function writtenBy(pid: number): number {
+  return Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "latin1"))?.[1]);
+}
 
 const linux = process.platform === "linux";
 
@@ -502,7 +508,14 @@ describe("a slow reader", () => {
     await waitFor(() => call.full, "the reader is full");
     const other = new Call();
     const asked = other.run(worker, { do: "echo", value: 1 });
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const written: number[] = [];
+    await waitFor(() => {
+      written.push(writtenBy(worker.pid));
+      return written.length > 20 && written.slice(-20).every((bytes) => bytes === written.at(-1));
+    }, "it writes no more");
+    // Of a hundred million: what pipes and buffers hold.
+    expect(written.at(-1)).toBeGreaterThan(10_000);
+    expect(written.at(-1)).toBeLessThan(5_000_000);
     expect(call.lines.length + call.stderr.length).toBe(10);
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(20_000_000);
     await worker.kill();

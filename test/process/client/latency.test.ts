@@ -60,11 +60,6 @@ it("a wait through the client hears of a release less than 1 ms later than throu
   process.stdout.write(
     `${rounds} rounds, release to granted: stub ${median(times.stub).toFixed(2)} ms, client ${median(times.layer).toFixed(2)} ms, added ${added.toFixed(2)} ms\n`,
   );
-  // A busy machine may be in the way of one part of it, and seldom of all.
-  const parts = [0, 1, 2, 3].map((part) => {
-    const [stubs, layers] = [times.stub, times.layer].map((all) => all.slice((part * rounds) / 4, ((part + 1) * rounds) / 4));
-    return median(layers ?? []) - median(stubs ?? []);
-  });
-  expect(Math.min(...parts)).toBeLessThan(1);
+  expect(added).toBeLessThan(1);
   expect(await server.client(SchedulerService).listQueue({})).toMatchObject({ tickets: [] });
 });
