@@ -38,6 +38,8 @@ export function servePass(state: EngineState, now: Millis, effects: Effect[]): v
     state.keptWakeAt = Math.max(state.kept.startsAt, now + keptAgainMs);
     state.wakes.push({ at: state.keptWakeAt, kind: "kept-start", id: state.kept.ticket.id });
   }
+  // For whom room is kept may have changed, and nothing else.
+  state.sharedReasons = undefined;
   noteServed(state, now);
 }
 

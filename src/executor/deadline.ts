@@ -16,13 +16,21 @@ export function deadline(signal: AbortSignal, timeoutMs: number): Deadline {
   const from = performance.now();
   const waitedMs = () => performance.now() - from;
   if (timeoutMs === 0) return { signal, waitedMs, stop: () => {} };
+  // AbortSignal.any would do the same, and keep books about both signals; one of these is made for each execution.
   const over = new AbortController();
-  let timer: NodeJS.Timeout;
+  const follow = () => over.abort(signal.reason);
+  if (signal.aborted) follow();
+  else signal.addEventListener("abort", follow);
+  let timer: NodeJS.Timeout | undefined;
   const arm = () => {
     const left = timeoutMs - waitedMs();
     if (left <= 0) over.abort();
     else timer = setTimeout(arm, Math.min(left, longestTimerMs));
   };
   arm();
-  return { signal: AbortSignal.any([signal, over.signal]), waitedMs, stop: () => clearTimeout(timer) };
+  const stop = () => {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", follow);
+  };
+  return { signal: over.signal, waitedMs, stop };
 }
