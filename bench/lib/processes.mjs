@@ -45,6 +45,19 @@ export function startCrowd(address, streams, vramMb) {
   return start([here("crowd.mjs"), address, String(streams), String(vramMb)], /^waiting\n/m);
 }
 
+/** Calls that follow each other; `go` answers how many ended, and in what time. */
+export async function startCallers(address, what, connections, underWay) {
+  const args = [here("callers.mjs"), address, what, String(connections), String(underWay)];
+  const { child, stop } = await start(args, /^connected\n/);
+  const go = async (ms) => {
+    child.stdin.write(`go ${ms}\n`);
+    const [line] = await once(child.stdout, "data");
+    const [, calls, tookMs] = /^did (\d+) in ([\d.]+)$/m.exec(line);
+    return { calls: Number(calls), tookMs: Number(tookMs) };
+  };
+  return { go, stop };
+}
+
 /** Resident memory in KiB. */
 export function rssKib(pid) {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]);

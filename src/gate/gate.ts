@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { largestShare } from "../engine/capacity.ts";
 import type { Effect, EngineEvent, Outcome, Submit } from "../engine/events.ts";
 import { type Explanation, explain } from "../engine/explain.ts";
@@ -21,6 +20,7 @@ import type { LeaseListener } from "../executor/admission.ts";
 import { noStore, type Store } from "../store/store.ts";
 import { Audience, type WaitEnd } from "./audience.ts";
 import type { Clock } from "./clock.ts";
+import { freshId } from "./fresh-id.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { HasNews, Seat } from "./seat.ts";
 
@@ -59,6 +59,9 @@ export class Gate {
   readonly #holders = new Map<LeaseId, number>();
   /** Leases whose holders were asked, and have not given them back. */
   readonly #asked = new Set<LeaseId>();
+  /** When the engine is to be stepped if nothing happens before, and when the timer that runs fires: never after that. */
+  #due: Millis = Infinity;
+  #firesAt: Millis = Infinity;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -376,17 +379,26 @@ export class Gate {
     if (this.#stopped) return;
     const due = nextWake(this.#state) ?? Infinity;
     const poll = this.#state.line.size > 0 ? now + this.#state.settings.defaultPollIntervalMs : Infinity;
-    const at = Math.min(due, poll);
+    this.#due = Math.min(due, poll);
+    // Most events only put off what is due: the timer that runs sees that when it fires.
+    if (this.#due >= this.#firesAt) return;
     clearTimeout(this.#timer);
-    if (at === Infinity) return;
+    this.#arm(now);
+  }
+
+  #arm(now: Millis): void {
+    this.#firesAt = this.#due;
+    if (this.#due === Infinity) return;
     // setTimeout may fire a little early and counts to 2^31 − 1 at most.
-    this.#timer = setTimeout(() => this.step({ type: "tick" }), Math.min(2_147_483_647, Math.max(1, Math.ceil(at - now))));
+    const ms = Math.min(2_147_483_647, Math.max(1, Math.ceil(this.#due - now)));
+    this.#timer = setTimeout(() => this.#fire(), ms);
     this.#timer.unref();
   }
-}
 
-/** 80 random bits in 16 characters that survive a terminal, a file name and a voice. */
-function freshId(): string {
-  const alphabet = "abcdefghjkmnpqrstuvwxyz0123456789";
-  return [...randomBytes(16)].map((b) => alphabet[b & 31]).join("");
+  #fire(): void {
+    const now = this.#clock.now();
+    this.#firesAt = Infinity;
+    if (this.#due - now < 1) this.step({ type: "tick" });
+    else this.#arm(now);
+  }
 }

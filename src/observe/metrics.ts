@@ -93,6 +93,7 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [registry],
   });
+  const byDecision = new Map<string, Counter.Internal>();
   const gauges = createGauges(registry);
   clear(gauges);
   let source: (() => Figures) | undefined;
@@ -116,7 +117,15 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
         streamClosed: () => open.dec(),
       };
     },
-    decision: (decision, reason) => decisions.inc({ decision, reason }),
+    decision(decision, reason) {
+      const key = `${decision} ${reason}`;
+      let counter = byDecision.get(key);
+      if (counter === undefined) {
+        counter = decisions.labels(decision, reason);
+        byDecision.set(key, counter);
+      }
+      counter.inc();
+    },
     stateWritten: (seconds) => stateWrites.observe(seconds),
     collect(from) {
       source = from;
