@@ -18,6 +18,7 @@ import {
 } from "../engine/views.ts";
 import type { LeaseListener } from "../executor/admission.ts";
 import { noStore, type Store } from "../store/store.ts";
+import { Alarm } from "./alarm.ts";
 import { Audience, type WaitEnd } from "./audience.ts";
 import type { Clock } from "./clock.ts";
 import { freshId } from "./fresh-id.ts";
@@ -59,16 +60,14 @@ export class Gate {
   readonly #holders = new Map<LeaseId, number>();
   /** Leases whose holders were asked, and have not given them back. */
   readonly #asked = new Set<LeaseId>();
-  /** When the engine is to be stepped if nothing happens before, and when the timer that runs fires: never after that. */
-  #due: Millis = Infinity;
-  #firesAt: Millis = Infinity;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #alarm: Alarm;
   #stopped = false;
 
   /** @param store where promises are written down before they are told; absent: nothing outlives the server. */
   constructor(state: EngineState, clock: Clock, world: GateWorld, store: Store = noStore) {
     this.#state = state;
     this.#clock = clock;
+    this.#alarm = new Alarm(clock, () => this.step({ type: "tick" }));
     this.#world = world;
     this.#store = store;
   }
@@ -278,7 +277,7 @@ export class Gate {
 
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#alarm.stop();
   }
 
   #tell(effect: Effect, now: Millis, event: EngineEvent, written: Promise<void> | undefined): void {
@@ -379,26 +378,6 @@ export class Gate {
     if (this.#stopped) return;
     const due = nextWake(this.#state) ?? Infinity;
     const poll = this.#state.line.size > 0 ? now + this.#state.settings.defaultPollIntervalMs : Infinity;
-    this.#due = Math.min(due, poll);
-    // Most events only put off what is due: the timer that runs sees that when it fires.
-    if (this.#due >= this.#firesAt) return;
-    clearTimeout(this.#timer);
-    this.#arm(now);
-  }
-
-  #arm(now: Millis): void {
-    this.#firesAt = this.#due;
-    if (this.#due === Infinity) return;
-    // setTimeout may fire a little early and counts to 2^31 − 1 at most.
-    const ms = Math.min(2_147_483_647, Math.max(1, Math.ceil(this.#due - now)));
-    this.#timer = setTimeout(() => this.#fire(), ms);
-    this.#timer.unref();
-  }
-
-  #fire(): void {
-    const now = this.#clock.now();
-    this.#firesAt = Infinity;
-    if (this.#due - now < 1) this.step({ type: "tick" });
-    else this.#arm(now);
+    this.#alarm.set(Math.min(due, poll), now);
   }
 }
