@@ -1,5 +1,5 @@
-// A grpc-js server that does nothing but what sluice's transport has to do as well: answers an empty call, and keeps streams open after
-// one message of the usual size. What sluice is measured beside. Says its address on stdout.
+// A grpc-js server that does nothing but what sluice's transport has to do as well: answers an empty call, keeps streams open after
+// one message of the usual size, and sends each of them another one. What sluice is measured beside. Says its address on stdout.
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { WaitForResourcesResponseSchema } from "#gen/sluice/v1/scheduler_pb.js";
@@ -38,14 +38,24 @@ const method = (path, responseStream) => ({
   responseSerialize: asIs,
   responseDeserialize: asIs,
 });
+const waiting = new Set();
 const server = new Server({ "grpc.enable_channelz": 0 });
 server.addService(
   {
     wait: method("/sluice.v1.SchedulerService/WaitForResources", true),
     empty: method("/sluice.v1.SchedulerService/GetPolicy", false),
+    broadcast: method("/sluice.v1.SchedulerService/CancelTicket", false),
   },
   {
-    wait: (call) => void call.write(queued),
+    wait(call) {
+      waiting.add(call);
+      call.once("cancelled", () => waiting.delete(call));
+      call.write(queued);
+    },
+    broadcast(_call, callback) {
+      for (const call of waiting) call.write(queued);
+      callback(null, Buffer.alloc(0));
+    },
     empty: (_call, callback) => callback(null, Buffer.alloc(0)),
   },
 );

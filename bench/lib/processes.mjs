@@ -40,9 +40,19 @@ export async function startBare() {
   return { ...started, address: match[1] };
 }
 
-/** Streams that wait; resolves when each has heard something. */
-export function startCrowd(address, streams, vramMb) {
-  return start([here("crowd.mjs"), address, String(streams), String(vramMb)], /^waiting\n/m);
+/** Streams that wait, when each has heard something; `wake` answers after how many ms each had heard something again. */
+export async function startCrowd(address, streams, vramMb, alarm = "arrival") {
+  const args = [here("crowd.mjs"), address, String(streams), String(vramMb), alarm];
+  const { child, stop } = await start(args, /^waiting\n/m);
+  const wake = async () => Number(/^woken ([\d.]+)$/m.exec(await ask(child, "wake"))[1]);
+  return { wake, stop };
+}
+
+/** One line to its stdin, one line of its stdout. */
+async function ask(child, line) {
+  child.stdin.write(`${line}\n`);
+  const [answer] = await once(child.stdout, "data");
+  return answer;
 }
 
 /** Calls that follow each other; `go` answers how many ended, and in what time. */
@@ -50,9 +60,7 @@ export async function startCallers(address, what, connections, underWay) {
   const args = [here("callers.mjs"), address, what, String(connections), String(underWay)];
   const { child, stop } = await start(args, /^connected\n/);
   const go = async (ms) => {
-    child.stdin.write(`go ${ms}\n`);
-    const [line] = await once(child.stdout, "data");
-    const [, calls, tookMs] = /^did (\d+) in ([\d.]+)$/m.exec(line);
+    const [, calls, tookMs] = /^did (\d+) in ([\d.]+)$/m.exec(await ask(child, `go ${ms}`));
     return { calls: Number(calls), tookMs: Number(tookMs) };
   };
   return { go, stop };

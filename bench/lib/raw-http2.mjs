@@ -1,4 +1,4 @@
-// As much of an HTTP/2 client as unary gRPC calls on the loopback need, and no more: a client that is to keep a server busy must cost
+// As much of an HTTP/2 client as gRPC calls with one request on the loopback need, and no more: a client that is to keep a server busy must cost
 // less than what it measures, and grpc-js costs the same on both sides. Frames and header fields: RFC 9113 and RFC 7541.
 import { connect } from "node:net";
 
@@ -12,6 +12,9 @@ const END_STREAM = 1;
 const ACK = 1;
 const END_HEADERS = 4;
 const headerBytes = 9;
+/** Before each message: whether it is compressed, and its length. */
+const prefixBytes = 5;
+const nothing = Buffer.alloc(0);
 /** The most that may be granted; nothing here receives so much, so that windows need no keeping. */
 const wholeWindow = 0x7fff_ffff;
 
@@ -42,6 +45,18 @@ function headersOf(path, authority) {
   ]);
 }
 
+function takeMessages(call, payload) {
+  let data = call.rest.length === 0 ? payload : Buffer.concat([call.rest, payload]);
+  while (data.length >= prefixBytes) {
+    const end = prefixBytes + data.readUInt32BE(1);
+    if (data.length < end) break;
+    call.messages++;
+    call.onMessage(data.subarray(prefixBytes, end));
+    data = data.subarray(end);
+  }
+  call.rest = data.length === 0 ? nothing : Buffer.from(data);
+}
+
 export class RawConnection {
   #socket;
   #authority;
@@ -66,7 +81,7 @@ export class RawConnection {
     this.#send(Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(SETTINGS, 0, 0, settings), frame(8, 0, 0, more));
   }
 
-  /** Calls back with the bytes of the one message; throws in the process when a call fails, because then nothing is measured. */
+  /** Calls back with the bytes of each message; throws in the process when a call fails, because then nothing is measured. */
   call(path, message, onMessage) {
     const stream = this.#nextStream;
     this.#nextStream += 2;
@@ -75,10 +90,10 @@ export class RawConnection {
       headers = headersOf(path, this.#authority);
       this.#paths.set(path, headers);
     }
-    const payload = Buffer.alloc(5 + message.length);
+    const payload = Buffer.alloc(prefixBytes + message.length);
     payload.writeUInt32BE(message.length, 1);
-    payload.set(message, 5);
-    this.#calls.set(stream, { onMessage, body: undefined, path });
+    payload.set(message, prefixBytes);
+    this.#calls.set(stream, { onMessage, rest: nothing, messages: 0, path });
     this.#send(frame(HEADERS, END_HEADERS, stream, headers), frame(DATA, END_STREAM, stream, payload));
   }
 
@@ -110,18 +125,17 @@ export class RawConnection {
   }
 
   #take(type, flags, stream, payload) {
-    if (type === SETTINGS && (flags & ACK) === 0) this.#send(frame(SETTINGS, ACK, 0, Buffer.alloc(0)));
+    if (type === SETTINGS && (flags & ACK) === 0) this.#send(frame(SETTINGS, ACK, 0, nothing));
     else if (type === PING && (flags & ACK) === 0) this.#send(frame(PING, ACK, 0, payload));
     else if (type === GOAWAY || type === RST_STREAM)
       this.#fail(new Error(`the server ended ${stream === 0 ? "all" : "a call"}`));
     const call = this.#calls.get(stream);
     if (call === undefined) return;
-    if (type === DATA) call.body = call.body === undefined ? payload : Buffer.concat([call.body, payload]);
+    if (type === DATA) takeMessages(call, payload);
     if ((flags & END_STREAM) === 0) return;
     this.#calls.delete(stream);
     // A call that fails has trailers and no message.
-    if (call.body === undefined) this.#fail(new Error(`${call.path} failed`));
-    else call.onMessage(call.body.subarray(5));
+    if (call.messages === 0) this.#fail(new Error(`${call.path} failed`));
   }
 
   #fail(error) {

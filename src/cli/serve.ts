@@ -16,11 +16,13 @@ export function registerServe(program: Command, io: CliIo, result: CliResult): v
   addConfigOptions(command).action(async () => {
     const resolved = readConfig(command, io.env);
     for (const warning of resolved.warnings) io.err(`sluice: ${warning}\n`);
-    const [{ openHouse }, { createLog }, { banner }] = await Promise.all([
+    const [{ openHouse }, { keepHeapSmall }, { createLog }, { banner }] = await Promise.all([
       import("../serve.ts"),
+      import("../house/heap-growth.ts"),
       import("../observe/log.ts"),
       import("./banner.ts"),
     ]);
+    keepHeapSmall();
     const log = createLog({ level: resolved.config.logLevel });
     const house = await openHouse(resolved.config, log);
     const stopped = untilStopped(log, () => house.close());

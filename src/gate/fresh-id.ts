@@ -1,7 +1,7 @@
 import { randomFillSync } from "node:crypto";
 
 /** 32 characters that survive a terminal, a file name and a voice. */
-const alphabet = "abcdefghjkmnpqrstvwxyz0123456789";
+const alphabet = Buffer.from("abcdefghjkmnpqrstvwxyz0123456789");
 const idLength = 16;
 /** To ask the kernel for each would take longer than to decide about most requests. */
 const pool = Buffer.alloc(256 * idLength);
@@ -11,9 +11,9 @@ let used = pool.length;
 export function freshId(): string {
   if (used === pool.length) {
     randomFillSync(pool);
+    for (let i = 0; i < pool.length; i++) pool[i] = alphabet[(pool[i] ?? 0) & 31] ?? 0;
     used = 0;
   }
-  let id = "";
-  for (const end = used + idLength; used < end; used++) id += alphabet.charAt((pool[used] ?? 0) & 31);
-  return id;
+  used += idLength;
+  return pool.toString("latin1", used - idLength, used);
 }

@@ -2,8 +2,12 @@ import type { Millis } from "../engine/sample.ts";
 
 /** Changes that come within this time of each other are told together. */
 export const settleMs: Millis = 100;
-/** How many are looked at at once, and how often: 4,000 a second. More would take the time that decisions need, and nobody reads faster. */
-const atOnce = 200;
+/** How many are looked at in a second in the long run. More would take the time that decisions need, and nobody reads faster. */
+const perSecond = 4_000;
+/** After a quiet time so many are looked at as fast as it goes: one round of ten thousand. */
+const atMostSaved = 10_000;
+/** How many are looked at before something else has its turn: a few milliseconds. */
+const atOnce = 50;
 const pauseMs: Millis = 50;
 /** Beyond 40,000 it is more all the same: with a rest after it, a round is to be over within the 15 s in which each hears something. */
 const longestRoundMs: Millis = 10_000;
@@ -25,8 +29,6 @@ interface Round {
   readonly turns: Iterator<Member>;
   /** How many have not had their turn. */
   left: number;
-  /** How many look at once. */
-  readonly slice: number;
   readonly changed: boolean;
   /** When the next turn of each comes at the latest. */
   readonly nextMs: Millis;
@@ -34,13 +36,17 @@ interface Round {
 
 /**
  * Has all who wait look at what has changed, in rounds and at a pace: a change costs the same however many wait, and what grows with
- * their number is how long the news takes to the last of them (2.5 s with 10,000). Who is due a grant does not wait for that.
+ * their number is how long the news takes to the last of them, when one change follows the other (2.5 s with 10,000). Who is due a
+ * grant does not wait for that.
  */
 export class Rounds {
   readonly #members: ReadonlySet<Member>;
   #timer: NodeJS.Timeout | undefined;
   /** A round is going on, or about to begin because of a change. */
   #isUnderWay = false;
+  /** So many may be looked at now, and when that was reckoned. */
+  #saved = atMostSaved;
+  #savedAt: Millis = performance.now();
   /** Something has changed since the round that is going on began. */
   #changedSince = false;
 
@@ -69,21 +75,39 @@ export class Rounds {
     this.#isUnderWay = true;
     this.#changedSince = false;
     const { size } = this.#members;
-    const slice = Math.max(atOnce, Math.ceil((size * pauseMs) / longestRoundMs));
-    const nextMs = beatMs + Math.floor(size / slice) * pauseMs;
+    const nextMs = beatMs + Math.ceil((1_000 * size) / this.#rate());
     // Those who come meanwhile know the latest, and could keep a round from ending.
-    this.#go({ turns: this.#members.values(), left: size, slice, changed, nextMs });
+    this.#go({ turns: this.#members.values(), left: size, changed, nextMs });
   }
 
   #go(round: Round): void {
-    for (let looked = 0; looked < round.slice && round.left > 0; round.left--) {
+    const mayLook = Math.min(atOnce, this.#save());
+    for (let looked = 0; looked < mayLook && round.left > 0; round.left--) {
       const { value, done } = round.turns.next();
       if (done) round.left = 0;
-      else if (value.look(round.changed, round.nextMs)) looked++;
+      else if (value.look(round.changed, round.nextMs)) {
+        looked++;
+        this.#saved--;
+      }
     }
-    if (round.left > 0) this.#after(pauseMs, () => this.#go(round));
-    else if (this.#changedSince) this.#beginSoon();
+    if (round.left > 0) {
+      if (this.#saved >= 1) setImmediate(() => this.#go(round)).unref();
+      else this.#after(pauseMs, () => this.#go(round));
+    } else if (this.#changedSince) this.#beginSoon();
     else this.#rest();
+  }
+
+  /** How many are looked at in a second in the long run. */
+  #rate(): number {
+    return Math.max(perSecond, (1_000 * this.#members.size) / longestRoundMs);
+  }
+
+  #save(): number {
+    const now = performance.now();
+    const more = ((now - this.#savedAt) * this.#rate()) / 1_000;
+    this.#savedAt = now;
+    this.#saved = Math.min(atMostSaved, this.#saved + more);
+    return this.#saved;
   }
 
   #rest(): void {
