@@ -60,7 +60,7 @@ const durationBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
  */
 export function createMetrics(options: { readonly processMetrics?: boolean } = {}): Metrics {
   const registry = new Registry();
-  if (options.processMetrics !== false) collectDefaultMetrics({ register: registry });
+  if (options.processMetrics !== false) collectProcessMetrics(registry);
 
   const calls = new Counter({
     name: "sluice_rpc_calls_total",
@@ -137,6 +137,26 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
     contentType: registry.contentType,
     registry,
   };
+}
+
+/** Node looks at its event loop a hundred times a second to have percentiles of its delay, which would keep an idle machine awake. */
+const never = 2 ** 31 - 1;
+const delays = ["min", "max", "mean", "stddev", "p50", "p90", "p99"].map((what) => `nodejs_eventloop_lag_${what}_seconds`);
+
+function collectProcessMetrics(registry: Registry): void {
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: never });
+  for (const name of delays) registry.removeSingleMetric(name);
+  let before = performance.eventLoopUtilization();
+  new Gauge({
+    name: "sluice_event_loop_utilization",
+    help: "Part of the time since the last scrape in which the server's main thread was busy, 0 to 1.",
+    registers: [registry],
+    collect() {
+      const now = performance.eventLoopUtilization();
+      this.set(performance.eventLoopUtilization(now, before).utilization);
+      before = now;
+    },
+  });
 }
 
 type Gauges = ReturnType<typeof createGauges>;
