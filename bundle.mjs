@@ -1,17 +1,18 @@
 // Makes dist/bin: the program in a few files, which Node reads in half the time that hundreds take. `sluice run` starts in front of
 // every job. Part of `npm run build`, after tsc.
-import { chmodSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { build } from "rolldown";
 
-/** Not minified, so that a stack in a log names functions. */
 const common = {
   platform: "node",
-  // It has a part in machine code, which it looks for beside itself.
-  external: ["libsql"],
+  // The first has a part in machine code, which it looks for beside itself. The second is loaded by grpc-js for services that sluice
+  // does not have, and brings a second implementation of Protocol Buffers with it.
+  external: ["libsql", "@grpc/proto-loader"],
   // What a command loads late is in the server's file anyway, and early there.
   checks: { ineffectiveDynamicImport: false },
 };
-const output = { dir: "dist/bin", format: "esm" };
+/** Without comments and blanks, which are half of it and are read at each start. Names stay, so that a stack in a log names functions. */
+const output = { dir: "dist/bin", format: "esm", minify: { compress: false, mangle: { keepNames: { function: true, class: true } }, codegen: true } };
 
 // Left to itself the bundler would put what all commands share into the largest of them, the server, and all would read that.
 const groups = [
@@ -31,4 +32,11 @@ await build([
     output: { ...output, cleanDir: false },
   },
 ]);
+// A file with one character beyond Latin-1 is kept in memory, and read, at two bytes for each of all its characters.
+for (const file of readdirSync("dist/bin")) {
+  const path = `dist/bin/${file}`;
+  const text = readFileSync(path, "utf8");
+  const ascii = text.replace(/[^\0-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  if (ascii !== text) writeFileSync(path, ascii);
+}
 chmodSync("dist/bin/sluice.js", 0o755);

@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { currentLoad, mem } from "systeminformation";
+import { mem } from "systeminformation/lib/memory.js";
 import type { HostSample, Mib, Millis, ProcessKey } from "../engine/sample.ts";
 import { type CgroupMemory, CgroupReader } from "./cgroup.ts";
+import { CpuLoad } from "./cpu-load.ts";
 import type { HostProbe } from "./host-probe.ts";
 import { ProcProcessTable } from "./process-table.ts";
 import { type ProcessTrees, TreeRamReader } from "./tree-ram.ts";
@@ -20,7 +21,7 @@ export interface HostSources {
 
 const mib = 1024 * 1024;
 
-/** systeminformation starts a shell for the load and waits for it (4 ms and more, nothing else runs): not with every reading. */
+/** The load over a shorter time says little. */
 const loadPeriodMs = 2000;
 
 /**
@@ -42,7 +43,8 @@ export class SystemHostProbe implements HostProbe {
     this.now = now;
     this.root = sources.root ?? "/";
     this.memory = sources.memory ?? mem;
-    this.load = sources.load ?? currentLoad;
+    const cpuLoad = new CpuLoad(this.root);
+    this.load = sources.load ?? (() => cpuLoad.read());
     this.cgroup = new CgroupReader(this.root);
     const proc = join(this.root, "proc");
     this.treeRam = new TreeRamReader(sources.processes ?? new ProcProcessTable(proc), proc);
@@ -86,7 +88,7 @@ export class SystemHostProbe implements HostProbe {
       ({ currentLoad: value }) => (Number.isFinite(value) ? Math.min(100, Math.max(0, value)) : undefined),
       () => undefined,
     );
-    // The first one is the mean since boot, or takes half a second, depending on the version: it only sets the beginning.
+    // The first one is the mean since boot: it only sets the beginning.
     if (!isFirst) this.cpuPercent = await percent;
     return this.cpuPercent;
   }

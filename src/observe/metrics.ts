@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
 /** What a GPU's books say at the moment of a scrape, in MiB. A number that is not known is left out, never 0. */

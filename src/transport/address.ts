@@ -39,7 +39,8 @@ export function formatAddress(address: Address): string {
 
 /** A host as URLs write it: IPv6 addresses in brackets. */
 export function hostInUrl(host: string): string {
-  return isIPv6(host) ? `[${host}]` : host;
+  // No name has a colon. Node's own check would first compile an expression, for 20 ms of a start.
+  return host.includes(":") ? `[${host}]` : host;
 }
 
 /**

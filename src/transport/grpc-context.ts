@@ -10,8 +10,11 @@ export type GrpcCall =
   | ServerWritableStream<unknown, Buffer>
   | ServerDuplexStream<unknown, Buffer>;
 
-/** One for all: to collect a stack for each call that has gone well takes longer than most of what is done for it. */
-const callIsOver = new ConnectError("the call is over", Code.Canceled);
+/**
+ * One for all: to collect a stack for each call that has gone well takes longer than most of what is done for it. Made when it is first
+ * needed, because it has Headers, and with them Node loads all of fetch.
+ */
+let callIsOver: ConnectError | undefined;
 
 /**
  * What an implementation may know about a call that came in over gRPC. Everything is made when it is first asked for: most
@@ -109,7 +112,10 @@ export class GrpcContext implements HandlerContext {
   }
 
   #ending(): ConnectError {
-    if (this.#isAnswered) return callIsOver;
+    if (this.#isAnswered) {
+      callIsOver ??= new ConnectError("the call is over", Code.Canceled);
+      return callIsOver;
+    }
     return Date.now() >= this.#deadline()
       ? new ConnectError("the deadline of the call has passed", Code.DeadlineExceeded)
       : new ConnectError("the call was cancelled by the client", Code.Canceled);

@@ -21,10 +21,15 @@ type Answer =
  * @param drained ends the open streams, which clients otherwise keep as long as they like.
  */
 export function reflectionServices(services: readonly DescService[], drained: AbortSignal): ServiceImplSpec[] {
-  const index = createReflectionIndex([...services, ServerReflection, ServerReflectionAlpha]);
+  let made: ReflectionIndex | undefined;
+  // Takes 20 ms, which a start does not have, and few ask.
+  const index = () => {
+    made ??= createReflectionIndex([...services, ServerReflection, ServerReflectionAlpha]);
+    return made;
+  };
   return [
-    implement(ServerReflection, { serverReflectionInfo: (requests) => answers(index, requests, drained) }),
-    implement(ServerReflectionAlpha, { serverReflectionInfo: (requests) => answers(index, requests, drained) }),
+    implement(ServerReflection, { serverReflectionInfo: (requests) => answers(index(), requests, drained) }),
+    implement(ServerReflectionAlpha, { serverReflectionInfo: (requests) => answers(index(), requests, drained) }),
   ];
 }
 
