@@ -5,10 +5,20 @@ import { fileURLToPath } from "node:url";
 
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
 
+const running = new Set();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+function endWithThis(child) {
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+}
+
 /** Starts a program of Node and waits until its stdout matches. Answers the process and the match. */
 async function start(args, ready) {
   const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
-  process.once("exit", () => child.kill("SIGKILL"));
+  endWithThis(child);
   let said = "";
   child.stdout.setEncoding("utf8");
   const ended = once(child, "exit");
