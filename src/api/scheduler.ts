@@ -9,7 +9,9 @@ import { leaseEnv } from "../gate/lease-env.ts";
 import { largestToProto, leaseToProto, reasonToProto, refusalToProto, workloadFromProto } from "./convert.ts";
 import { queueToProto } from "./convert-queue.ts";
 import { duration, text, wholeNumber } from "./fields.ts";
-import { holdFromProto, type SchedulerContext, ttlLimits, waitForResources } from "./wait.ts";
+import type { SchedulerContext } from "./wait-end.ts";
+import { holdFromProto, ttlLimits } from "./wait-request.ts";
+import { WaitStream } from "./wait-stream.ts";
 import { watchLease, watchQueue } from "./watch.ts";
 
 /** What the scheduler needs of the rest of the house. */
@@ -64,7 +66,7 @@ function admission(d: SchedulerDependencies): Pick<Scheduler, "allocate" | "wait
           throw new Error(`unexpected reply to an allocation: ${reply.type}`);
       }
     },
-    waitForResources: (request, ctx) => waitForResources(d, request, ctx),
+    waitForResources: (request, ctx) => new WaitStream(d, request, ctx),
     explain(request) {
       const violations: FieldViolation[] = [];
       const workload = workloadFromProto(request.workload, "workload", violations);

@@ -11,7 +11,7 @@ import { Failure } from "../engine/failure.ts";
 import type { Gate } from "../gate/gate.ts";
 import { leaseEndToProto, leaseToProto, timestampToProto } from "./convert.ts";
 import { queueToProto } from "./convert-queue.ts";
-import { heartbeatMs } from "./wait.ts";
+import { heartbeatMs } from "./wait-end.ts";
 
 /** A watcher of the whole queue is told at most this often: its messages are large. */
 const queueSettleMs = 250;

@@ -106,7 +106,9 @@ async function waitFor(
   signal: AbortSignal,
   onQueued: (place: QueuePlace) => void,
 ): Promise<LeaseView | Admitted> {
-  const seat = gate.watchTicket(ticketId, (changed) => changed);
+  const seat = gate.watchTicket(ticketId, { hasNews: (changed) => changed });
+  const leave = () => seat.leave();
+  signal.addEventListener("abort", leave);
   let told = "";
   try {
     for (;;) {
@@ -117,7 +119,8 @@ async function waitFor(
         if (key !== told) onQueued(place);
         told = key;
       }
-      if ((await seat.next(signal)) === "closed") return endOf(seat);
+      if ((await seat.next()) === "closed") return endOf(seat);
+      signal.throwIfAborted();
     }
   } catch (error) {
     // Granted in the very moment that the caller went away: nobody will use it.
@@ -125,6 +128,7 @@ async function waitFor(
     if (last?.type === "granted") gate.step({ type: "release", leaseId: last.lease.id, token: 0 });
     throw error;
   } finally {
+    signal.removeEventListener("abort", leave);
     gate.leaveTicket(ticketId, seat);
   }
 }

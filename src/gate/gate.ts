@@ -23,7 +23,7 @@ import { Audience, type WaitEnd } from "./audience.ts";
 import type { Clock } from "./clock.ts";
 import { freshId } from "./fresh-id.ts";
 import type { Mailbox } from "./mailbox.ts";
-import type { HasNews, Seat } from "./seat.ts";
+import type { Reader, Seat } from "./seat.ts";
 
 /** The world around the gate: what it makes happen outside. */
 export interface GateWorld {
@@ -142,8 +142,8 @@ export class Gate {
   }
 
   /** News of one ticket. Call `leave` when the reader has gone. */
-  watchTicket(id: TicketId, hasNews: HasNews): Seat<WaitEnd> {
-    return this.#audience.watchTicket(id, hasNews);
+  watchTicket(id: TicketId, reader: Reader): Seat<WaitEnd> {
+    return this.#audience.watchTicket(id, reader);
   }
 
   /** The reader of a ticket's news has gone. The last one takes the ticket with it, unless its place is to be kept. */

@@ -3,13 +3,13 @@ import type { Millis } from "../engine/sample.ts";
 /** Changes that come within this time of each other are told together. */
 export const settleMs: Millis = 100;
 /** How many are looked at in a second in the long run. More would take the time that decisions need, and nobody reads faster. */
-const perSecond = 4_000;
+const perSecond = 2_000;
 /** After a quiet time so many are looked at as fast as it goes: one round of ten thousand. */
 const atMostSaved = 10_000;
 /** How many are looked at before something else has its turn: a few milliseconds. */
 const atOnce = 50;
 const pauseMs: Millis = 50;
-/** Beyond 40,000 it is more all the same: with a rest after it, a round is to be over within the 15 s in which each hears something. */
+/** Beyond 20,000 it is more all the same: with a rest after it, a round is to be over within the 15 s in which each hears something. */
 const longestRoundMs: Millis = 10_000;
 /** When nothing changes, those who have not heard anything for long are looked for so often. */
 const beatMs: Millis = 5_000;
@@ -36,7 +36,7 @@ interface Round {
 
 /**
  * Has all who wait look at what has changed, in rounds and at a pace: a change costs the same however many wait, and what grows with
- * their number is how long the news takes to the last of them, when one change follows the other (2.5 s with 10,000). Who is due a
+ * their number is how long the news takes to the last of them, when one change follows the other (5 s with 10,000). Who is due a
  * grant does not wait for that.
  */
 export class Rounds {

@@ -1,8 +1,14 @@
 import type { Millis } from "../engine/sample.ts";
 import type { Member } from "./rounds.ts";
 
-/** Whether there is something to tell its reader. `changed`: something may have; `nextMs`: the next look comes then at the latest. */
-export type HasNews = (changed: boolean, nextMs: Millis) => boolean;
+/** Who sits there. */
+export interface Reader {
+  /** Whether there is something to tell it. `changed`: something may have; `nextMs`: the next look comes then at the latest. */
+  hasNews(changed: boolean, nextMs: Millis): boolean;
+}
+
+/** Why a reader was woken; "gone": it has left. */
+export type Woken = "news" | "closed" | "gone";
 
 /**
  * The place of one reader of one ticket. It is told that there is news, not what, and then looks at the latest state, so that one that
@@ -10,22 +16,22 @@ export type HasNews = (changed: boolean, nextMs: Millis) => boolean;
  * is made for them, neither timers nor promises.
  */
 export class Seat<Last> implements Member {
-  readonly #hasNews: HasNews;
+  readonly #reader: Reader;
   #isNews = false;
+  #isLeft = false;
   #last: Last | undefined;
-  #signal: AbortSignal | undefined;
-  #sleeper: { readonly wake: (what: "news" | "closed") => void; readonly fail: (reason: unknown) => void } | undefined;
+  #sleeper: ((what: Woken) => void) | undefined;
 
-  constructor(hasNews: HasNews) {
-    this.#hasNews = hasNews;
+  constructor(reader: Reader) {
+    this.#reader = reader;
   }
 
   look(changed: boolean, nextMs: Millis): boolean {
     // Its reader is slow, and will find the latest when it is back.
     if (this.#isNews) return false;
-    if (!this.#hasNews(changed, nextMs)) return changed;
-    this.#isNews = true;
-    this.#wake("news");
+    if (!this.#reader.hasNews(changed, nextMs)) return changed;
+    if (this.#sleeper === undefined) this.#isNews = true;
+    else this.#wake("news");
     return true;
   }
 
@@ -39,37 +45,33 @@ export class Seat<Last> implements Member {
     return this.#last;
   }
 
-  /** The reader has gone. */
+  /** News came while the reader was busy. */
+  get isNews(): boolean {
+    return this.#isNews;
+  }
+
+  /** The reader has gone, or is to go. */
   leave(): void {
-    this.#signal?.removeEventListener("abort", this.#aborted);
-    this.#signal = undefined;
+    this.#isLeft = true;
+    this.#wake("gone");
   }
 
-  /** Waits for news or the last message; rejects when the signal aborts. Always with the same signal, and by one reader at a time. */
-  async next(signal: AbortSignal): Promise<"news" | "closed"> {
-    signal.throwIfAborted();
-    if (this.#last !== undefined) return "closed";
-    if (!this.#isNews) {
-      if (this.#signal === undefined) signal.addEventListener("abort", this.#aborted);
-      this.#signal = signal;
-      const what = await new Promise<"news" | "closed">((wake, fail) => {
-        this.#sleeper = { wake, fail };
-      });
-      if (what === "closed") return what;
+  /** Waits for news or the last message, by one reader at a time. */
+  next(): Promise<Woken> {
+    if (this.#isLeft) return Promise.resolve("gone");
+    if (this.#last !== undefined) return Promise.resolve("closed");
+    if (this.#isNews) {
+      this.#isNews = false;
+      return Promise.resolve("news");
     }
-    this.#isNews = false;
-    return this.#last === undefined ? "news" : "closed";
+    return new Promise((wake) => {
+      this.#sleeper = wake;
+    });
   }
 
-  #wake(what: "news" | "closed"): void {
-    const sleeper = this.#sleeper;
+  #wake(what: Woken): void {
+    const wake = this.#sleeper;
     this.#sleeper = undefined;
-    sleeper?.wake(what);
+    wake?.(what);
   }
-
-  readonly #aborted = (): void => {
-    const sleeper = this.#sleeper;
-    this.#sleeper = undefined;
-    sleeper?.fail(this.#signal?.reason);
-  };
 }

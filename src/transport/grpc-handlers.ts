@@ -52,28 +52,22 @@ export function handlerOf(
 ): handleUnaryCall<unknown, Buffer> | handleServerStreamingCall<unknown, Buffer> | handleBidiStreamingCall<unknown, Buffer> {
   const { method } = spec;
   const rpc = `${method.parent.typeName}/${method.name}`;
+  const failed = (thrown: unknown) => toError(thrown, rpc);
   switch (spec.kind) {
     case "unary":
-      return unary(spec, (thrown) => toError(thrown, rpc));
+      return unary(spec, failed);
     case "server_streaming":
       return (call: ServerWritableStream<unknown, Buffer>) => {
-        const context = new GrpcContext(call, method);
         void respond(
           call,
-          context,
-          () => spec.impl(decoded(method, call.request), context),
-          (thrown) => toError(thrown, rpc),
+          new GrpcContext(call, method),
+          (context) => spec.impl(decoded(method, call.request), context),
+          failed,
         );
       };
     case "bidi_streaming":
       return (call: ServerDuplexStream<unknown, Buffer>) => {
-        const context = new GrpcContext(call, method);
-        void respond(
-          call,
-          context,
-          () => spec.impl(requests(method, call), context),
-          (thrown) => toError(thrown, rpc),
-        );
+        void respond(call, new GrpcContext(call, method), (context) => spec.impl(requests(method, call), context), failed);
       };
     default:
       throw new Error(`${rpc} sends a stream and is answered once, which the gRPC door does not serve`);
@@ -106,7 +100,7 @@ function unary(
 async function respond(
   call: ServerWritableStream<unknown, Buffer> | ServerDuplexStream<unknown, Buffer>,
   context: GrpcContext,
-  open: () => AsyncIterable<MessageInitShape<DescMessage>>,
+  open: (context: GrpcContext) => AsyncIterable<MessageInitShape<DescMessage>>,
   toError: (thrown: unknown) => ConnectError,
 ): Promise<void> {
   let gone = call.cancelled;
@@ -124,7 +118,7 @@ async function respond(
     responses?.return?.().then(undefined, toError);
   });
   try {
-    responses = open()[Symbol.asyncIterator]();
+    responses = open(context)[Symbol.asyncIterator]();
     while (!gone) {
       const result = await responses.next();
       if (gone || result.done === true) break;

@@ -116,7 +116,7 @@ export function createGuard(options: { readonly log: Log; readonly metrics: Metr
           admit(exempt);
           return impl(request, context)[Symbol.asyncIterator]();
         },
-        context.signal,
+        context,
         counters,
         (thrown) => endOf(thrown, context, rpc),
       );

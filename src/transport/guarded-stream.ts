@@ -1,5 +1,6 @@
-import { Code, type ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError, type HandlerContext } from "@connectrpc/connect";
 import type { RpcMetrics } from "../observe/metrics.ts";
+import { GrpcContext } from "./grpc-context.ts";
 
 /**
  * One stream of answers on its way out. It is an iterator rather than a generator around a generator: return() reaches the
@@ -9,7 +10,7 @@ import type { RpcMetrics } from "../observe/metrics.ts";
  */
 export class GuardedStream<T> implements AsyncIterableIterator<T> {
   readonly #responses: AsyncIterator<T>;
-  readonly #signal: AbortSignal;
+  readonly #context: HandlerContext;
   readonly #counters: RpcMetrics;
   readonly #endOf: (thrown: unknown) => ConnectError;
   readonly #started = performance.now();
@@ -23,11 +24,11 @@ export class GuardedStream<T> implements AsyncIterableIterator<T> {
    */
   constructor(
     open: () => AsyncIterator<T>,
-    signal: AbortSignal,
+    context: HandlerContext,
     counters: RpcMetrics,
     endOf: (thrown: unknown) => ConnectError,
   ) {
-    this.#signal = signal;
+    this.#context = context;
     this.#counters = counters;
     this.#endOf = endOf;
     counters.streamOpened();
@@ -46,8 +47,10 @@ export class GuardedStream<T> implements AsyncIterableIterator<T> {
       this.#failed(thrown);
       throw thrown;
     }
-    if (signal.aborted) this.handleEvent();
-    else signal.addEventListener("abort", this);
+    // The gRPC door calls return() when a call is over, and ten thousand who wait there have no signal until then.
+    if (context instanceof GrpcContext) return;
+    if (context.signal.aborted) this.handleEvent();
+    else context.signal.addEventListener("abort", this);
   }
 
   [Symbol.asyncIterator](): this {
@@ -60,18 +63,22 @@ export class GuardedStream<T> implements AsyncIterableIterator<T> {
 
   /** Tells the implementation to stop: its `finally` runs, if need be as soon as what it waits for is over. */
   async return(): Promise<IteratorResult<T>> {
-    this.#close("CANCELLED");
+    if (!this.#over) this.#close(this.#codeOfEnd());
     await this.#stop();
     return { done: true, value: undefined };
   }
 
   /** The client has gone, or its deadline has passed. */
   handleEvent(): void {
-    const { reason } = this.#signal;
-    this.#close(
-      reason instanceof Error && "code" in reason && reason.code === Code.DeadlineExceeded ? "DEADLINE_EXCEEDED" : "CANCELLED",
-    );
+    this.#close(this.#codeOfEnd());
     void this.#stop();
+  }
+
+  #codeOfEnd(): string {
+    const { reason } = this.#context.signal;
+    return reason instanceof Error && "code" in reason && reason.code === Code.DeadlineExceeded
+      ? "DEADLINE_EXCEEDED"
+      : "CANCELLED";
   }
 
   async #stop(): Promise<void> {
@@ -86,7 +93,7 @@ export class GuardedStream<T> implements AsyncIterableIterator<T> {
   #close(code: string): void {
     if (this.#over) return;
     this.#over = true;
-    this.#signal.removeEventListener("abort", this);
+    if (!(this.#context instanceof GrpcContext)) this.#context.signal.removeEventListener("abort", this);
     this.#counters.streamClosed();
     this.#counters.done(code, (performance.now() - this.#started) / 1000);
   }

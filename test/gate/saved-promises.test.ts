@@ -132,7 +132,7 @@ describe("what is promised", () => {
 
   it("is told to a waiter when it is on the disk", async () => {
     const { gate, store, first, second } = await oneHoldsOneWaits();
-    const mailbox = gate.watchTicket(second.ticketId, () => false);
+    const mailbox = gate.watchTicket(second.ticketId, { hasNews: () => false });
     gate.step({ type: "release", leaseId: first.lease.id, token: 0 });
     expect(gate.leases()).toHaveLength(1);
     await turn();
@@ -143,7 +143,7 @@ describe("what is promised", () => {
 
   it("to a waiter who goes away while it is written waits for the claim, and is then taken back", async () => {
     const { gate, store, submit, first, second } = await oneHoldsOneWaits();
-    const mailbox = gate.watchTicket(second.ticketId, () => false);
+    const mailbox = gate.watchTicket(second.ticketId, { hasNews: () => false });
     gate.step({ type: "release", leaseId: first.lease.id, token: 0 });
     gate.leaveTicket(second.ticketId, mailbox);
     await store.flush();
@@ -153,7 +153,7 @@ describe("what is promised", () => {
 
   it("to a waiter without an id who goes away while it is written is free again at once", async () => {
     const { gate, store, first, second } = await oneHoldsOneWaits("");
-    const mailbox = gate.watchTicket(second.ticketId, () => false);
+    const mailbox = gate.watchTicket(second.ticketId, { hasNews: () => false });
     gate.step({ type: "release", leaseId: first.lease.id, token: 0 });
     gate.leaveTicket(second.ticketId, mailbox);
     await store.flush();
@@ -164,11 +164,11 @@ describe("what is promised", () => {
 describe("what cannot be written down", () => {
   it("is taken back, and its waiter told why: leases, tickets and grants", async () => {
     const { gate, store, submit, first, second } = await oneHoldsOneWaits();
-    const granted = gate.watchTicket(second.ticketId, () => false);
+    const granted = gate.watchTicket(second.ticketId, { hasNews: () => false });
     gate.step({ type: "release", leaseId: first.lease.id, token: 0 });
     const third = submit("r3");
     if (third.reply.type !== "ticket") throw new Error("not as set up");
-    const queued = gate.watchTicket(third.reply.ticketId, () => false);
+    const queued = gate.watchTicket(third.reply.ticketId, { hasNews: () => false });
     await store.fail(gate);
     expect(granted.last).toEqual({ type: "failed", failure: full });
     expect(queued.last).toEqual({ type: "failed", failure: full });
@@ -179,7 +179,7 @@ describe("what cannot be written down", () => {
 
   it("leaves alone what was written down before: it is held, renewed and given back, and who waits goes on waiting", async () => {
     const { gate, store, measure, first, second } = await oneHoldsOneWaits();
-    const mailbox = gate.watchTicket(second.ticketId, () => false);
+    const mailbox = gate.watchTicket(second.ticketId, { hasNews: () => false });
     await store.fail(gate);
     const { id, token } = first.lease;
     expect(await gate.promise({ type: "renew", leaseId: id, token })).toMatchObject({ id });
