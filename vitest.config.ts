@@ -1,7 +1,8 @@
 import { defineConfig } from "vitest/config";
 
-// Three projects: `unit` needs nothing but Node; `process` starts real servers and real child processes from dist/; `clients` plays
-// test/clients/scenarios.yaml with the clients of every language, and only where SLUICE_CLIENTS is set (test/clients/README.md).
+// Four projects: `unit` needs nothing but Node; `process` starts real servers and real child processes from dist/; `clients` plays
+// test/clients/scenarios.yaml with the clients of every language, and only where SLUICE_CLIENTS is set (test/clients/README.md);
+// `performance` measures, needs the machine to itself, and runs only where SLUICE_PERFORMANCE is set (docs/performance.md).
 export default defineConfig({
   test: {
     projects: [
@@ -9,7 +10,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/process/**", "test/clients/clients.test.ts"],
+          exclude: ["test/process/**", "test/clients/clients.test.ts", "test/performance/**"],
           testTimeout: 15_000,
           sequence: { groupOrder: 0 },
         },
@@ -36,6 +37,15 @@ export default defineConfig({
           hookTimeout: 60_000,
           fileParallelism: false,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          name: "performance",
+          include: process.env.SLUICE_PERFORMANCE === undefined ? [] : ["test/performance/**/*.test.ts"],
+          testTimeout: 180_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

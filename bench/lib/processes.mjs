@@ -38,9 +38,14 @@ async function start(args, ready) {
 }
 
 /** The built server on one simulated GPU, without a web door. */
-export async function startSluice(...flags) {
-  const fixed = ["serve", "--grpc", "127.0.0.1:0", "--web", "off", "--log-level", "warn", "--drain-grace", "0"];
-  const args = [here("../../dist/bin/sluice.js"), ...fixed, "--simulate", "1x24576", "--max-queue", "200000", ...flags];
+export function startSluice(...flags) {
+  return startServer("--web", "off", "--simulate", "1x24576", "--max-queue", "200000", ...flags);
+}
+
+/** The built server. */
+export async function startServer(...flags) {
+  const fixed = ["serve", "--grpc", "127.0.0.1:0", "--log-level", "warn", "--drain-grace", "0"];
+  const args = [here("../../dist/bin/sluice.js"), ...fixed, ...flags];
   const { match, ...started } = await start(args, /is ready\n[\s\S]*^ {2}gRPC +(\S+)$[\s\S]*\n\n/m);
   return { ...started, address: match[1] };
 }

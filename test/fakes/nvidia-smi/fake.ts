@@ -99,6 +99,8 @@ export interface FakeState {
   unknownFields?: string[];
   /** How long memory stays used after its process has ended. */
   releaseLagMs?: number;
+  /** Each round of a loop is written down in rounds.log when its last row is out: milliseconds since 1970, with fractions. */
+  logRounds?: boolean;
   /** Error of the time stamps in the rows. */
   clockSkewMs?: number;
 }

@@ -186,6 +186,8 @@ async function queryGpu(list) {
       write(state.truncate ? line.slice(0, -12) : `${line}\n`);
     }
     if (loop === undefined) return;
+    if (state.logRounds)
+      appendFileSync(join(dir, "rounds.log"), `${JSON.stringify({ t: performance.timeOrigin + performance.now() })}\n`);
     await sleep(Number(loop));
   }
 }
