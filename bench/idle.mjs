@@ -25,7 +25,8 @@ printTable(
     ["times awake a second, idle", idle.awake.toFixed(1), "4"],
     ["% of a core, idle", (idle.cpu / 10).toFixed(2), ""],
     [`% of a core with ${gpus} GPUs`, (monitor.cpu / 10).toFixed(2), "1"],
-    ["ms from a measurement to a grant, median", monitor.decisionMs.toFixed(1), "5"],
+    ["ms from a measurement until a grant is heard of, median", monitor.decisionMs.toFixed(1), "5"],
+    ["ms of an empty call in between, median", monitor.emptyMs.toFixed(1), ""],
   ],
 );
-print("The last one ends where the client hears of it, and so includes the way there.");
+print("A grant is heard of by a client that has slept, as the empty call's was.");
