@@ -12,7 +12,7 @@ const pauseMs: Millis = 50;
 /** Beyond 20,000 it is more all the same: with a rest after it, a round is to be over within the 15 s in which each hears something. */
 const longestRoundMs: Millis = 10_000;
 /** When nothing changes, those who have not heard anything for long are looked for so often. */
-const beatMs: Millis = 5_000;
+const beatMs: Millis = 2_000;
 
 /** Somebody who waits. */
 export interface Member {
