@@ -12,7 +12,11 @@ const common = {
   checks: { ineffectiveDynamicImport: false },
 };
 /** Without comments and blanks, which are half of it and are read at each start. Names stay, so that a stack in a log names functions. */
-const output = { dir: "dist/bin", format: "esm", minify: { compress: false, mangle: { keepNames: { function: true, class: true } }, codegen: true } };
+const output = {
+  dir: "dist/bin",
+  format: "esm",
+  minify: { compress: false, mangle: { keepNames: { function: true, class: true } }, codegen: true },
+};
 
 // Left to itself the bundler would put what all commands share into the largest of them, the server, and all would read that.
 const groups = [
