@@ -18,8 +18,8 @@ describe("beside a grpc-js server that does nothing, in the same run", () => {
     expect(durable.ratio).toBeGreaterThan(0.15);
   });
 
-  it("a grant is heard of within three empty calls, whether one waits or two thousand, who take little memory and hear of changes soon", async () => {
-    const streams = 2_000;
+  it("a grant is heard of within three empty calls, whether one waits or five thousand, who take little memory and hear of changes soon", async () => {
+    const streams = 5_000;
     const times = { settleMs: 4_000, idleMs: 4_000 };
     const bare = await startBare();
     const sluice = await startSluice();
@@ -29,10 +29,11 @@ describe("beside a grpc-js server that does nothing, in the same run", () => {
       const bareWakes = await wakesOf(bareCrowd.crowd, 3, 300);
       await bareCrowd.crowd.stop();
       const { crowd, mostKib } = await crowdOf(sluice, streams, "arrival", times);
-      const wakes = await wakesOf(crowd, 3, 2_000);
+      const wakes = await wakesOf(crowd, 3, 3_000);
       const crowded = await grantsOf(sluice, bare, alone.lease, 100);
       await crowd.stop();
-      // 1.6 and 1.8 when this was written; 1.4 times the memory; 250 ms to 30, of which 100 are a pause for further changes.
+      // 1.6 and 1.8 when this was written; 1.4 to 1.5 times the memory (with two thousand it is 1.9 to 2.2: what the heap has in reserve
+      // counts for more); 320 ms to 45, of which 100 are a pause for further changes.
       expect(median(alone.grant) / median(alone.empty)).toBeLessThan(3);
       expect(median(crowded.grant) / median(crowded.empty)).toBeLessThan(3);
       expect(mostKib / bareCrowd.mostKib).toBeLessThan(2.2);
