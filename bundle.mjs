@@ -11,7 +11,7 @@ const common = {
   // What a command loads late is in the server's file anyway, and early there.
   checks: { ineffectiveDynamicImport: false },
 };
-/** Without comments and blanks, which are half of it and are read at each start. Names stay, so that a stack in a log names functions. */
+/** Without comments and blanks, which are half of it and are read at each start. Functions and classes keep their names, for stacks in a log. */
 const output = {
   dir: "dist/bin",
   format: "esm",

@@ -18,8 +18,8 @@ const over: IteratorResult<Message> = { done: true, value: undefined };
  * WaitForResources: the messages of one stream. A reader that is slow is told the latest state next.
  *
  * An iterator and not a generator, because ten thousand of them sleep at the same time: asleep it has a seat, a promise and what was
- * said last. Whoever reads it calls `return` when the call is over, however it ended. NEW until its first message is asked for, WAITING while it has a seat, ENDING while `#rest` tells how the wait ended, then
- * OVER. It is told to stop in any of them.
+ * said last. NEW until its first message is asked for, WAITING while it has a seat, ENDING while `#rest` tells how the wait ended, then
+ * OVER. Whoever reads it calls `return` in any of them when the call is over, however that ended.
  */
 export class WaitStream implements AsyncIterableIterator<Message>, Reader {
   readonly #s: SchedulerContext;
