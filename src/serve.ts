@@ -4,6 +4,7 @@ import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { executorService } from "./api/executor.ts";
 import { monitorService } from "./api/monitor.ts";
 import { schedulerService } from "./api/scheduler.ts";
+import { encodeWait } from "./api/wait-encoding.ts";
 import type { ServeConfig } from "./config/settings.ts";
 import { isPolicyModule } from "./config/settings.ts";
 import type { MachineSample } from "./engine/sample.ts";
@@ -30,6 +31,7 @@ import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { builtInPolicies, loadPolicy } from "./policy/load.ts";
 import { type Doors, openDoors } from "./transport/doors.ts";
+import { encoding } from "./transport/grpc-handlers.ts";
 import { Health } from "./transport/health.ts";
 import { implement } from "./transport/implement.ts";
 
@@ -134,7 +136,10 @@ export async function openHouse(config: ServeConfig, log: Log): Promise<House> {
         executorService({ registry, executor, allowRegister: config.allowRegister, policies: () => gate.policies }),
       ),
     ],
-    grpc: { addresses: config.grpc },
+    grpc: {
+      addresses: config.grpc,
+      encoders: new Map([encoding(SchedulerService.method.waitForResources, encodeWait)]),
+    },
     ...(config.web === "off" ? {} : { web: { address: config.web, hosts: config.webHosts } }),
     log,
     metrics,

@@ -1,21 +1,19 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Duration, DurationSchema, type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { create } from "@bufbuild/protobuf";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   EstimateBasis as EstimateBasisProto,
   Hold as HoldProto,
   type Lease,
+  type LeasedGpu as LeasedGpuProto,
   LeaseEnd as LeaseEndProto,
-  LeaseSchema,
   LeaseState,
   ReasonCode as ReasonCodeProto,
   type Reason as ReasonProto,
-  ReasonSchema,
   type Refusal as RefusalProto,
   RefusalSchema,
   type ResourceRequirements,
   ResourceRequirementsSchema,
   type Workload as WorkloadProto,
-  WorkloadSchema,
 } from "#gen/sluice/v1/types_pb.js";
 import type { FieldViolation } from "../engine/failure.ts";
 import {
@@ -45,7 +43,10 @@ import type {
 } from "../engine/types.ts";
 import { duration, text, wholeNumber } from "./fields.ts";
 
-/** Proto ⇄ domain, nothing else. What comes in is checked field by field; what goes out is already true. */
+/**
+ * Proto ⇄ domain, nothing else. What comes in is checked field by field; what goes out is already true. What is made for every call
+ * or everybody who waits is written as the message that it is: `create` looks at each field of it at run time.
+ */
 
 const maxLabels = 64;
 /** As far as a Duration goes. */
@@ -104,14 +105,15 @@ function uuidsFromProto(uuids: readonly string[], field: string, count: number, 
 }
 
 export function requirementsToProto(r: Requirements): ResourceRequirements {
-  return create(ResourceRequirementsSchema, {
+  return {
+    $typeName: "sluice.v1.ResourceRequirements",
     requiresGpu: r.gpuCount > 0,
     minGpuVramMb: r.vramMb,
     minSystemRamMb: r.ramMb,
     gpuCount: r.gpuCount,
     gpuUuids: [...r.gpuUuids],
     exclusiveGpu: r.exclusive,
-  });
+  };
 }
 
 /** Checks and converts a workload. `path` is where it stands in the request. */
@@ -170,15 +172,17 @@ function labelsFromProto(
 }
 
 export function workloadToProto(w: Workload): WorkloadProto {
-  return create(WorkloadSchema, {
+  const workload: WorkloadProto = {
+    $typeName: "sluice.v1.Workload",
     name: w.name,
     resources: requirementsToProto(w.requirements),
     tenant: w.tenant,
     priority: w.priority,
     importance: w.importance ?? 0,
     labels: { ...w.labels },
-    ...(w.expectedDurationMs === undefined ? {} : { expectedDuration: durationToProto(w.expectedDurationMs) }),
-  });
+  };
+  if (w.expectedDurationMs !== undefined) workload.expectedDuration = durationToProto(w.expectedDurationMs);
+  return workload;
 }
 
 const leaseStates: Record<LeaseView["state"], LeaseState> = {
@@ -204,16 +208,12 @@ export function leaseEndToProto(end: LeaseEnd): LeaseEndProto {
 
 /** @param env what the holder exports to its child; empty in listings, where nobody exports it. */
 export function leaseToProto(v: LeaseView, env: Readonly<Record<string, string>>): Lease {
-  const init: MessageInitShape<typeof LeaseSchema> = {
+  const lease: Lease = {
+    $typeName: "sluice.v1.Lease",
     id: v.id,
     token: BigInt(v.token),
     workload: workloadToProto(v.workload),
-    gpus: v.gpus.map((g) => ({
-      uuid: g.uuid,
-      index: g.index,
-      vramMb: g.vramMb,
-      ...(g.residentMb === undefined ? {} : { residentMb: mbToProto(g.residentMb) }),
-    })),
+    gpus: v.gpus.map(leasedGpuToProto),
     systemRamMb: v.ramMb,
     grantedAt: timestampToProto(v.grantedAt),
     state: leaseStates[v.state],
@@ -225,11 +225,17 @@ export function leaseToProto(v: LeaseView, env: Readonly<Record<string, string>>
     policy: v.policy,
     pids: v.processes.map((key) => Number.parseInt(key, 10)),
     overcommitted: v.overcommitted,
+    end: v.end === undefined ? LeaseEndProto.UNSPECIFIED : leaseEnds[v.end],
   };
-  if (v.expiresAt !== undefined) init.expiresAt = timestampToProto(v.expiresAt);
-  if (v.residentRamMb !== undefined) init.residentRamMb = mbToProto(v.residentRamMb);
-  if (v.end !== undefined) init.end = leaseEnds[v.end];
-  return create(LeaseSchema, init);
+  if (v.expiresAt !== undefined) lease.expiresAt = timestampToProto(v.expiresAt);
+  if (v.residentRamMb !== undefined) lease.residentRamMb = mbToProto(v.residentRamMb);
+  return lease;
+}
+
+function leasedGpuToProto(g: LeaseView["gpus"][number]): LeasedGpuProto {
+  const gpu: LeasedGpuProto = { $typeName: "sluice.v1.LeasedGpu", uuid: g.uuid, index: g.index, vramMb: g.vramMb };
+  if (g.residentMb !== undefined) gpu.residentMb = mbToProto(g.residentMb);
+  return gpu;
 }
 
 const reasonCodes: Record<ReasonCode, ReasonCodeProto> = {
@@ -253,14 +259,18 @@ export function reasonCodeToProto(code: ReasonCode): ReasonCodeProto {
 }
 
 export function reasonToProto(r: Reason): ReasonProto {
-  const init: MessageInitShape<typeof ReasonSchema> = { code: reasonCodes[r.code], message: r.message };
-  if (r.gpuUuid !== undefined) init.gpuUuid = r.gpuUuid;
-  if (r.neededMb !== undefined) init.neededMb = mbToProto(r.neededMb);
-  if (r.availableMb !== undefined) init.availableMb = mbToProto(r.availableMb);
-  if (r.foreignMb !== undefined) init.foreignMb = mbToProto(r.foreignMb);
-  if (r.outstandingMb !== undefined) init.outstandingMb = mbToProto(r.outstandingMb);
-  if (r.heldBy !== undefined) init.heldBy = r.heldBy.slice(0, 16);
-  return create(ReasonSchema, init);
+  const reason: ReasonProto = {
+    $typeName: "sluice.v1.Reason",
+    code: reasonCodes[r.code],
+    message: r.message,
+    heldBy: r.heldBy?.slice(0, 16) ?? [],
+  };
+  if (r.gpuUuid !== undefined) reason.gpuUuid = r.gpuUuid;
+  if (r.neededMb !== undefined) reason.neededMb = mbToProto(r.neededMb);
+  if (r.availableMb !== undefined) reason.availableMb = mbToProto(r.availableMb);
+  if (r.foreignMb !== undefined) reason.foreignMb = mbToProto(r.foreignMb);
+  if (r.outstandingMb !== undefined) reason.outstandingMb = mbToProto(r.outstandingMb);
+  return reason;
 }
 
 export function refusalToProto(r: Refusal): RefusalProto {
@@ -291,30 +301,35 @@ const estimateBases: Record<EstimateBasis, EstimateBasisProto> = {
 
 /** When a ticket starts, at the latest and probably. What is not known is left out, and so is what no calendar has. */
 export function estimateToProto(t: Pick<TicketView, "eta" | "expectedStart" | "estimateBasis">): {
-  readonly eta?: Timestamp;
-  readonly expectedStart?: Timestamp;
-  readonly estimateBasis?: EstimateBasisProto;
+  eta?: Timestamp;
+  expectedStart?: Timestamp;
+  estimateBasis: EstimateBasisProto;
 } {
   const { eta, expectedStart, estimateBasis } = t;
+  const isKnown = expectedStart !== undefined && expectedStart <= lastMoment;
   return {
+    estimateBasis: isKnown && estimateBasis !== undefined ? estimateBases[estimateBasis] : EstimateBasisProto.UNSPECIFIED,
     ...(eta !== undefined && eta <= lastMoment ? { eta: timestampToProto(eta) } : {}),
-    ...(expectedStart !== undefined && expectedStart <= lastMoment
-      ? {
-          expectedStart: timestampToProto(expectedStart),
-          ...(estimateBasis === undefined ? {} : { estimateBasis: estimateBases[estimateBasis] }),
-        }
-      : {}),
+    ...(isKnown ? { expectedStart: timestampToProto(expectedStart) } : {}),
   };
 }
 
 /** The longest duration that can be written as JSON ends it: about 10,000 years. */
 export function durationToProto(ms: Millis): Duration {
   const whole = Math.min(longest, Math.max(0, Math.round(ms)));
-  return create(DurationSchema, { seconds: BigInt(Math.floor(whole / 1000)), nanos: (whole % 1000) * 1_000_000 });
+  return {
+    $typeName: "google.protobuf.Duration",
+    seconds: BigInt(Math.floor(whole / 1000)),
+    nanos: (whole % 1000) * 1_000_000,
+  };
 }
 
 /** The engine's clock is wall time at start plus monotonic time since: good enough to show, and it never jumps. */
 export function timestampToProto(at: Millis): Timestamp {
   const whole = Math.max(0, Math.round(at));
-  return create(TimestampSchema, { seconds: BigInt(Math.floor(whole / 1000)), nanos: (whole % 1000) * 1_000_000 });
+  return {
+    $typeName: "google.protobuf.Timestamp",
+    seconds: BigInt(Math.floor(whole / 1000)),
+    nanos: (whole % 1000) * 1_000_000,
+  };
 }

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type WaitForResourcesResponse, WaitForResourcesResponseSchema } from "#gen/sluice/v1/scheduler_pb.js";
-import type { TicketView } from "../engine/types.ts";
+import { type Queued, type WaitForResourcesResponse, WaitForResourcesResponseSchema } from "#gen/sluice/v1/scheduler_pb.js";
+import type { Reason as ReasonProto } from "#gen/sluice/v1/types_pb.js";
+import type { Reason, TicketView } from "../engine/types.ts";
 import { durationToProto, estimateToProto, reasonToProto } from "./convert.ts";
 
 type Event = NonNullable<MessageInitShape<typeof WaitForResourcesResponseSchema>["event"]>;
@@ -10,16 +11,32 @@ export function message(ticketId: string, requestId: string, event: Event): Wait
   return create(WaitForResourcesResponseSchema, { ticketId, requestId, event });
 }
 
+/** Many tickets wait for the same reasons, which are the same list then, and are the same list in their messages. */
+const messagesOf = new WeakMap<readonly Reason[], ReasonProto[]>();
+
 /** Where a ticket stands, as its reader is told. */
 export function queued(ticket: TicketView): WaitForResourcesResponse {
-  return message(ticket.id, ticket.requestId, {
-    case: "queued",
-    value: {
-      position: ticket.position,
-      reasons: ticket.reasons.map(reasonToProto),
-      waited: durationToProto(ticket.waitedMs),
-      queueLength: ticket.queueLength,
-      ...estimateToProto(ticket),
-    },
-  });
+  const value: Queued = {
+    $typeName: "sluice.v1.Queued",
+    position: ticket.position,
+    reasons: reasonsToProto(ticket.reasons),
+    waited: durationToProto(ticket.waitedMs),
+    queueLength: ticket.queueLength,
+    ...estimateToProto(ticket),
+  };
+  return {
+    $typeName: "sluice.v1.WaitForResourcesResponse",
+    ticketId: ticket.id,
+    requestId: ticket.requestId,
+    event: { case: "queued", value },
+  };
+}
+
+function reasonsToProto(reasons: readonly Reason[]): ReasonProto[] {
+  let messages = messagesOf.get(reasons);
+  if (messages === undefined) {
+    messages = reasons.map(reasonToProto);
+    messagesOf.set(reasons, messages);
+  }
+  return messages;
 }

@@ -14,8 +14,8 @@ const newcomersAfterMs: Millis = 100;
 export interface Forecast {
   readonly madeAt: Millis;
   readonly starts: ReadonlyMap<TicketId, Millis>;
-  /** Who waited when it was made. */
-  readonly seen: ReadonlySet<TicketId>;
+  /** Tickets with a lower `seq` were there when it was made. */
+  readonly nextSeq: number;
   /** What is promised to the first. */
   readonly latest: { readonly ticketId: TicketId; readonly at: Millis } | undefined;
   readonly basis: EstimateBasis;
@@ -31,7 +31,7 @@ export function expectedStartOf(
   now: Millis,
 ): { readonly expectedStart: Millis; readonly estimateBasis: EstimateBasis } | undefined {
   if (state.discipline !== "backfill") return undefined;
-  const forecast = forecastAt(state, now, ticket.id);
+  const forecast = forecastAt(state, now, ticket);
   const at = forecast?.starts.get(ticket.id);
   return at === undefined || forecast === undefined
     ? undefined
@@ -54,10 +54,10 @@ export function latestStartOf(state: EngineState, ticket: TicketRecord, now: Mil
   return at === undefined || at < now ? undefined : at;
 }
 
-function forecastAt(state: EngineState, now: Millis, ticketId?: TicketId): Forecast | undefined {
+function forecastAt(state: EngineState, now: Millis, ticket?: TicketRecord): Forecast | undefined {
   const last = state.forecast;
   // One that has just come is not in the last forecast.
-  const isKnown = last !== undefined && (ticketId === undefined || last.seen.has(ticketId));
+  const isKnown = last !== undefined && (ticket === undefined || ticket.seq < last.nextSeq);
   if (last !== undefined && now - last.madeAt < (isKnown ? freshForMs : newcomersAfterMs)) return last;
   state.forecast = make(state, now);
   return state.forecast;
@@ -76,5 +76,5 @@ function make(state: EngineState, now: Millis): Forecast {
     if (earliest !== undefined) latest = { ticketId: first.ticket.id, at: now + earliest.startsAt };
     for (const [task, at] of forecastStarts(timeline, tasks, outlook)) starts.set((task as TicketTask).ticket.id, now + at);
   }
-  return { madeAt: now, starts, seen: new Set(state.tickets.keys()), latest, basis: isDeclared ? "declared" : "learned" };
+  return { madeAt: now, starts, nextSeq: state.nextSeq, latest, basis: isDeclared ? "declared" : "learned" };
 }

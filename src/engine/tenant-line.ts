@@ -34,6 +34,8 @@ export class TenantLine<T extends Waiting> {
   size = 0;
   cost = 0;
   #loose = false;
+  /** How many entries come before each chunk; undefined: somebody has come or gone since. */
+  #starts: readonly number[] | undefined;
   readonly #passed = noCounts();
   #listed = 0;
 
@@ -58,6 +60,7 @@ export class TenantLine<T extends Waiting> {
   }
 
   add(entry: Entry<T>): void {
+    this.#starts = undefined;
     const at = this.chunkOf(entry.seq);
     if (at === this.chunks.length) this.#append(entry);
     else this.#insert(entry, at);
@@ -91,6 +94,7 @@ export class TenantLine<T extends Waiting> {
   }
 
   remove(entry: Entry<T>): void {
+    this.#starts = undefined;
     const at = this.chunkOf(entry.seq);
     const chunk = this.chunks[at] as Chunk<T>;
     if (chunk.remove(entry)) this.#loose = true;
@@ -138,6 +142,13 @@ export class TenantLine<T extends Waiting> {
     let sum = 0;
     for (let i = from; i < to; i++) sum += (this.chunks[i] as Chunk<T>).cost;
     return sum;
+  }
+
+  /** How many came before. */
+  rankOf(seq: number): number {
+    const at = this.chunkOf(seq);
+    this.#starts ??= startsOf(this.chunks);
+    return (this.#starts[at] ?? this.size) + (this.chunks[at]?.indexOf(seq) ?? 0);
   }
 
   /** Which tickets come before a place, when the tenant has used `usage`. Keys never fall from one ticket to the next. */
@@ -189,4 +200,12 @@ export class TenantLine<T extends Waiting> {
     for (let i = 0; i < before.chunk; i++) (this.chunks[i] as Chunk<T>).overtake(took, alsoListed);
     this.chunks[before.chunk]?.overtakeBefore(before.index, took, alsoListed);
   }
+}
+
+function startsOf(chunks: readonly Chunk<Waiting>[]): readonly number[] {
+  let before = 0;
+  return chunks.map(({ entries }) => {
+    before += entries.length;
+    return before - entries.length;
+  });
 }

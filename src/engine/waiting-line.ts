@@ -133,8 +133,13 @@ export class WaitingLine<T extends Waiting> {
     for (let i = 0; i < at; i++) before += (this.#bands[i] as Band<T>).size;
     const band = this.#bands[at];
     if (band?.priority !== priority) return before + 1;
+    const own = band.lines.get(tenant);
+    before += own?.rankOf(place.seq) ?? 0;
+    if (band.lines.size === (own === undefined ? 0 : 1)) return before + 1;
     const key = this.#keyOf(band, tenant, place.seq, now);
-    for (const line of band.lines.values()) before += line.before(key, this.#fairShare.usageOf(line.tenant, now)).rank;
+    for (const line of band.lines.values()) {
+      if (line !== own) before += line.before(key, this.#fairShare.usageOf(line.tenant, now)).rank;
+    }
     return before + 1;
   }
 

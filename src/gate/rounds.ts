@@ -2,11 +2,14 @@ import type { Millis } from "../engine/sample.ts";
 
 /** Changes that come within this time of each other are told together. */
 export const settleMs: Millis = 100;
-/** How many are looked at in a second in the long run. More would take the time that decisions need, and nobody reads faster. */
+/** The first change after a quiet time waits only for what belongs to it. */
+export const soonMs: Millis = 10;
+const quietMs: Millis = 1_000;
+/** How many are told something in a second in the long run. More would take the time that decisions need, and nobody reads faster. */
 const perSecond = 2_000;
-/** After a quiet time so many are looked at as fast as it goes: one round of ten thousand. */
+/** After a quiet time so many are told something as fast as it goes: one round of ten thousand. */
 const atMostSaved = 10_000;
-/** How many are looked at before something else has its turn: a few milliseconds. */
+/** How many are told something before something else has its turn: a few milliseconds. */
 const atOnce = 50;
 const pauseMs: Millis = 50;
 /** Beyond 20,000 it is more all the same: with a rest after it, a round is to be over within the 15 s in which each hears something. */
@@ -14,15 +17,20 @@ const longestRoundMs: Millis = 10_000;
 /** When nothing changes, those who have not heard anything for long are looked for so often. */
 const beatMs: Millis = 2_000;
 
+/** What one's turn took: it was told something, had to be looked at closely and was told nothing, or neither. */
+export type Turn = "told" | "looked" | "passed";
+
+/** In turns of those who are told something. */
+const costOf: Record<Turn, number> = { told: 1, looked: 0.25, passed: 0 };
+
 /** Somebody who waits. */
 export interface Member {
   /**
    * It is this one's turn.
    * @param changed something may have changed for it.
    * @param nextMs when its next turn comes at the latest.
-   * @returns true when that took time: it was told something, or had to be looked at closely.
    */
-  look(changed: boolean, nextMs: Millis): boolean;
+  look(changed: boolean, nextMs: Millis): Turn;
 }
 
 interface Round {
@@ -44,9 +52,11 @@ export class Rounds {
   #timer: NodeJS.Timeout | undefined;
   /** A round is going on, or about to begin because of a change. */
   #isUnderWay = false;
-  /** So many may be looked at now, and when that was reckoned. */
+  /** So many may be told something now, and when that was reckoned. */
   #saved = atMostSaved;
   #savedAt: Millis = performance.now();
+  /** When the last change began to be told. */
+  #toldAt: Millis = Number.NEGATIVE_INFINITY;
   /** Something has changed since the round that is going on began. */
   #changedSince = false;
 
@@ -68,12 +78,13 @@ export class Rounds {
 
   #beginSoon(): void {
     this.#isUnderWay = true;
-    this.#after(settleMs, () => this.#begin(true));
+    this.#after(performance.now() - this.#toldAt > quietMs ? soonMs : settleMs, () => this.#begin(true));
   }
 
   #begin(changed: boolean): void {
     this.#isUnderWay = true;
     this.#changedSince = false;
+    if (changed) this.#toldAt = performance.now();
     const { size } = this.#members;
     const nextMs = beatMs + Math.ceil((1_000 * size) / this.#rate());
     // Those who come meanwhile know the latest, and could keep a round from ending.
@@ -81,14 +92,16 @@ export class Rounds {
   }
 
   #go(round: Round): void {
-    const mayLook = Math.min(atOnce, this.#save());
-    for (let looked = 0; looked < mayLook && round.left > 0; round.left--) {
+    const atMost = Math.min(atOnce, this.#save());
+    for (let cost = 0; cost < atMost && round.left > 0; round.left--) {
       const { value, done } = round.turns.next();
-      if (done) round.left = 0;
-      else if (value.look(round.changed, round.nextMs)) {
-        looked++;
-        this.#saved--;
+      if (done) {
+        round.left = 0;
+        break;
       }
+      const its = costOf[value.look(round.changed, round.nextMs)];
+      cost += its;
+      this.#saved -= its;
     }
     if (round.left > 0) {
       if (this.#saved >= 1) setImmediate(() => this.#go(round)).unref();
@@ -97,7 +110,7 @@ export class Rounds {
     else this.#rest();
   }
 
-  /** How many are looked at in a second in the long run. */
+  /** How many are told something in a second in the long run. */
   #rate(): number {
     return Math.max(perSecond, (1_000 * this.#members.size) / longestRoundMs);
   }

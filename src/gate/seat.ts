@@ -1,5 +1,5 @@
 import type { Millis } from "../engine/sample.ts";
-import type { Member } from "./rounds.ts";
+import type { Member, Turn } from "./rounds.ts";
 
 /** Who sits there. */
 export interface Reader {
@@ -26,13 +26,13 @@ export class Seat<Last> implements Member {
     this.#reader = reader;
   }
 
-  look(changed: boolean, nextMs: Millis): boolean {
+  look(changed: boolean, nextMs: Millis): Turn {
     // Its reader is slow, and will find the latest when it is back.
-    if (this.#isNews) return false;
-    if (!this.#reader.hasNews(changed, nextMs)) return changed;
+    if (this.#isNews) return "passed";
+    if (!this.#reader.hasNews(changed, nextMs)) return changed ? "looked" : "passed";
     if (this.#sleeper === undefined) this.#isNews = true;
     else this.#wake("news");
-    return true;
+    return "told";
   }
 
   /** The last message, which is never held back. Later ones are ignored. */

@@ -4,7 +4,7 @@ import { Health as HealthService } from "#gen/grpc/health/v1/health_pb.js";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { loopbackOnly } from "./address.ts";
-import { type Door, openGrpcDoor } from "./grpc.ts";
+import { type Door, type GrpcDoorOptions, openGrpcDoor } from "./grpc.ts";
 import { createGuard } from "./guard.ts";
 import type { Health } from "./health.ts";
 import type { Liveness } from "./http2-side.ts";
@@ -16,11 +16,7 @@ import { openWebDoor } from "./web.ts";
 export interface DoorsOptions {
   /** The services, each made with implement(). Health and reflection come on top. */
   readonly services: readonly ServiceImplSpec[];
-  readonly grpc: {
-    readonly addresses: readonly string[];
-    readonly keepaliveTimeMs?: number;
-    readonly keepaliveTimeoutMs?: number;
-  };
+  readonly grpc: Omit<GrpcDoorOptions, "services" | "toError">;
   /** Left out: no web door. */
   readonly web?: { readonly address: string; readonly hosts?: readonly string[]; readonly liveness?: Liveness } | undefined;
   readonly log: Log;

@@ -1,4 +1,12 @@
-import { create, type DescMessage, type DescMethod, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { Code, ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import type {
   handleBidiStreamingCall,
@@ -14,6 +22,17 @@ import { statusFromError } from "./status.ts";
 
 /** Says what a caller is told about something that was thrown. */
 export type ToError = (thrown: unknown, rpc: string) => ConnectError;
+
+/** Encodes the answers of a method, to the same bytes as `toBinary` or as good ones. */
+export type Encoder = (message: MessageShape<DescMessage>) => Uint8Array;
+
+/** Has the answers of one method encoded in its own way; for the `encoders` of a door. */
+export function encoding<M extends DescMethod>(
+  method: M,
+  encode: (message: MessageShape<M["output"]>) => Uint8Array,
+): readonly [DescMethod, Encoder] {
+  return [method, (message) => encode(message as MessageShape<M["output"]>)];
+}
 
 /** Stands for a request that could not be decoded, so that the answer is INVALID_ARGUMENT and not grpc-js's own INTERNAL. */
 const undecodable = Symbol("undecodable");
@@ -45,10 +64,14 @@ export function definitionOf(method: DescMethod): MethodDefinition<unknown, Buff
   };
 }
 
-/** The handler that grpc-js calls for a method. */
+/**
+ * The handler that grpc-js calls for a method.
+ * @param encoder for messages of a stream; absent: `toBinary`.
+ */
 export function handlerOf(
   spec: MethodImplSpec,
   toError: ToError,
+  encoder?: Encoder,
 ): handleUnaryCall<unknown, Buffer> | handleServerStreamingCall<unknown, Buffer> | handleBidiStreamingCall<unknown, Buffer> {
   const { method } = spec;
   const rpc = `${method.parent.typeName}/${method.name}`;
@@ -63,6 +86,7 @@ export function handlerOf(
           new GrpcContext(call, method),
           (context) => spec.impl(decoded(method, call.request), context),
           failed,
+          encoder,
         );
       };
     case "bidi_streaming":
@@ -102,6 +126,7 @@ async function respond(
   context: GrpcContext,
   open: (context: GrpcContext) => AsyncIterable<MessageInitShape<DescMessage>>,
   toError: (thrown: unknown) => ConnectError,
+  encoder?: Encoder,
 ): Promise<void> {
   let gone = call.cancelled;
   let onTheirWay = 0;
@@ -124,7 +149,7 @@ async function respond(
       if (gone || result.done === true) break;
       context.sendHeader();
       onTheirWay++;
-      call.write(encode(context.method, result.value), flushed);
+      call.write(encode(context.method, result.value, encoder), flushed);
       while (onTheirWay >= messagesAhead && !gone) {
         await new Promise<void>((resolve) => {
           wake = resolve;
@@ -139,8 +164,9 @@ async function respond(
   }
 }
 
-function encode(method: DescMethod, message: MessageInitShape<DescMessage>): Buffer {
-  return bufferOf(toBinary(method.output, create(method.output, message)));
+function encode(method: DescMethod, init: MessageInitShape<DescMessage>, encoder?: Encoder): Buffer {
+  const message = create(method.output, init);
+  return bufferOf(encoder === undefined ? toBinary(method.output, message) : encoder(message));
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: grpc-js is told by requestDeserialize what the request is, which its types do not carry.

@@ -1,7 +1,8 @@
 import { createServer, type Socket } from "node:net";
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { ServiceImplSpec } from "@connectrpc/connect";
 import { Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
-import { definitionOf, handlerOf, type ToError } from "./grpc-handlers.ts";
+import { definitionOf, type Encoder, handlerOf, type ToError } from "./grpc-handlers.ts";
 import { type Listening, listen } from "./listen.ts";
 import { resetLimit } from "./reset-limit.ts";
 
@@ -11,6 +12,8 @@ export interface GrpcDoorOptions {
   /** `host:port` or `unix:/path`, each; port 0 takes any free one. */
   readonly addresses: readonly string[];
   readonly toError: ToError;
+  /** For streams whose messages are encoded in a way of their own; made with encoding(). */
+  readonly encoders?: ReadonlyMap<DescMethod, Encoder>;
   /** Time after which a connection that says nothing is asked whether it is alive, in ms. */
   readonly keepaliveTimeMs?: number;
   /** Time that it has to answer, in ms; then its calls are cancelled. */
@@ -51,7 +54,10 @@ export async function openGrpcDoor(options: GrpcDoorOptions): Promise<Door> {
   for (const { service, methods } of options.services) {
     const definition = Object.fromEntries(service.methods.map((method) => [method.localName, definitionOf(method)]));
     const handlers = Object.fromEntries(
-      Object.entries(methods).map(([name, spec]) => [name, handlerOf(spec, options.toError) as UntypedHandleCall]),
+      Object.entries(methods).map(([name, spec]) => [
+        name,
+        handlerOf(spec, options.toError, options.encoders?.get(spec.method)) as UntypedHandleCall,
+      ]),
     );
     server.addService(definition, handlers);
   }

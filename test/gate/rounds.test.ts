@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { type Member, Rounds, settleMs } from "../../src/gate/rounds.ts";
+import { type Member, Rounds, settleMs, soonMs, type Turn } from "../../src/gate/rounds.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -17,8 +17,8 @@ interface Look {
   readonly nextMs: number;
 }
 
-/** Members that come in numbers; each look costs time when `costs` says so. */
-function crowd(size: number, costs: (changed: boolean) => boolean = () => true) {
+/** Members that come in numbers, and what each look finds. */
+function crowd(size: number, finds: (changed: boolean) => Turn = () => "told") {
   const members = new Set<Member>();
   const numbers = new Map<Member, number>();
   const looks: Look[] = [];
@@ -28,7 +28,7 @@ function crowd(size: number, costs: (changed: boolean) => boolean = () => true) 
     const one: Member = {
       look: (changed, nextMs) => {
         looks.push({ member, at: Date.now() - began, changed, nextMs });
-        return costs(changed);
+        return finds(changed);
       },
     };
     numbers.set(one, member);
@@ -42,7 +42,7 @@ function crowd(size: number, costs: (changed: boolean) => boolean = () => true) 
 it("a few hear of a change together, a moment after it, and once for all changes of that moment", () => {
   const { told, rounds } = crowd(20);
   for (let n = 0; n < 1_000; n++) rounds.changed();
-  vi.advanceTimersByTime(settleMs - 1);
+  vi.advanceTimersByTime(soonMs - 1);
   expect(told()).toEqual([]);
   vi.advanceTimersByTime(1);
   expect(told().map((t) => t.member)).toEqual(Array.from({ length: 20 }, (_, n) => n));
@@ -50,15 +50,27 @@ it("a few hear of a change together, a moment after it, and once for all changes
   expect(told()).toHaveLength(20);
 });
 
+it("while one change follows the other each hears ten times a second at most", () => {
+  const { told, rounds } = crowd(1);
+  for (let n = 0; n < 5_000; n++) {
+    rounds.changed();
+    vi.advanceTimersByTime(1);
+  }
+  const heard = told();
+  const pauses = heard.slice(1).map(({ at }, n) => at - (heard[n]?.at ?? 0));
+  expect(heard.length).toBeGreaterThan(45);
+  expect(Math.min(...pauses)).toBeGreaterThanOrEqual(settleMs);
+});
+
 it("of ten thousand each hears of a change at once after a quiet time, those in front first", () => {
-  const { told, rounds } = crowd(10_000, (changed) => changed);
+  const { told, rounds } = crowd(10_000, (changed) => (changed ? "told" : "passed"));
   rounds.changed();
   vi.advanceTimersByTime(settleMs + 200);
   expect(told().map((t) => t.member)).toEqual(Array.from({ length: 10_000 }, (_, n) => n));
 });
 
 it("lets whatever else is due have its turn after every fifty who are told", () => {
-  const { told, rounds } = crowd(10_000, (changed) => changed);
+  const { told, rounds } = crowd(10_000, (changed) => (changed ? "told" : "passed"));
   rounds.changed();
   vi.advanceTimersToNextTimer();
   for (let turn = 1; turn <= 200; turn++) {
@@ -69,7 +81,7 @@ it("lets whatever else is due have its turn after every fifty who are told", () 
 
 // Guards decisions: 3,000 who waited while others came took all the time there was, and measurements grew too old to decide on.
 it("a hundred changes a second tell no more than 2,000 in a second, beyond the first ten thousand", () => {
-  const { told, rounds } = crowd(10_000, (changed) => changed);
+  const { told, rounds } = crowd(10_000, (changed) => (changed ? "told" : "passed"));
   for (let n = 0; n < 1_000; n++) {
     rounds.changed();
     vi.advanceTimersByTime(10);
@@ -83,9 +95,18 @@ it("a hundred changes a second tell no more than 2,000 in a second, beyond the f
   }
 });
 
+it("to look and find nothing new counts for a fourth of telling somebody", () => {
+  const { told, rounds } = crowd(10_000, (changed) => (changed ? "looked" : "passed"));
+  for (let change = 1; change <= 4; change++) {
+    rounds.changed();
+    vi.advanceTimersByTime(settleMs + 50);
+    expect(told()).toHaveLength(10_000 * change);
+  }
+});
+
 it("while nothing changes each has a turn every few seconds, and is told when the next one comes", () => {
   for (const size of [1, 300, 10_000, 100_000]) {
-    const { looks } = crowd(size, () => true);
+    const { looks } = crowd(size);
     vi.advanceTimersByTime(60_000);
     const last = new Map<number, Look>();
     const late: Look[] = [];
