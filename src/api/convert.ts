@@ -153,12 +153,15 @@ function importanceFromProto(value: number, field: string, violations: FieldViol
   return importance === 0 ? {} : { importance };
 }
 
+const noLabels: Readonly<Record<string, string>> = Object.freeze(Object.create(null));
+
 function labelsFromProto(
   labels: Readonly<Record<string, string>>,
   field: string,
   violations: FieldViolation[],
-): Record<string, string> {
+): Readonly<Record<string, string>> {
   const keys = Object.keys(labels);
+  if (keys.length === 0) return noLabels;
   if (keys.length > maxLabels) {
     violations.push({ field, description: `must have at most ${maxLabels} entries, got ${keys.length}` });
     return {};

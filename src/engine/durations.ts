@@ -158,5 +158,6 @@ function binOf(ratio: number): number {
 
 /** Work of the same tenant with the same name and needs is of one kind. */
 export function kindOf({ tenant, name, requirements: r }: Workload): string {
-  return `${tenant}\u0000${name}\u0000${r.gpuCount}|${r.vramMb}|${r.ramMb}`;
+  // Joined, and not a template, which would be kept in its parts for each who waits.
+  return [tenant, name, `${r.gpuCount}|${r.vramMb}|${r.ramMb}`].join("\u0000");
 }

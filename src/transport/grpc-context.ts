@@ -3,12 +3,13 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ContextValues, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import { Metadata, type ServerDuplexStream, type ServerUnaryCall, type ServerWritableStream } from "@grpc/grpc-js";
 import { headersFromMetadata, metadataFromHeaders } from "./headers.ts";
+import type { Received } from "./received.ts";
 
 /** A call as grpc-js hands it to a handler. */
 export type GrpcCall =
-  | ServerUnaryCall<unknown, Buffer>
-  | ServerWritableStream<unknown, Buffer>
-  | ServerDuplexStream<unknown, Buffer>;
+  | ServerUnaryCall<Received, Buffer>
+  | ServerWritableStream<Received, Buffer>
+  | ServerDuplexStream<Received, Buffer>;
 
 /**
  * One for all: to collect a stack for each call that has gone well takes longer than most of what is done for it. Made when it is first

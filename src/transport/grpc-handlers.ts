@@ -2,12 +2,11 @@ import {
   create,
   type DescMessage,
   type DescMethod,
-  fromBinary,
   type MessageInitShape,
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { Code, ConnectError, type MethodImplSpec } from "@connectrpc/connect";
+import type { ConnectError, MethodImplSpec } from "@connectrpc/connect";
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,
@@ -18,6 +17,7 @@ import type {
 } from "@grpc/grpc-js";
 import { GrpcContext } from "./grpc-context.ts";
 import { bufferOf } from "./headers.ts";
+import { Received } from "./received.ts";
 import { statusFromError } from "./status.ts";
 
 /** Says what a caller is told about something that was thrown. */
@@ -34,9 +34,6 @@ export function encoding<M extends DescMethod>(
   return [method, (message) => encode(message as MessageShape<M["output"]>)];
 }
 
-/** Stands for a request that could not be decoded, so that the answer is INVALID_ARGUMENT and not grpc-js's own INTERNAL. */
-const undecodable = Symbol("undecodable");
-
 /** How many messages of a stream may be on their way before the next one is asked for. */
 const messagesAhead = 2;
 
@@ -44,19 +41,12 @@ const messagesAhead = 2;
  * What grpc-js needs to know about a method. Answers are encoded by the handlers below, where an error can still be
  * told and logged like any other.
  */
-export function definitionOf(method: DescMethod): MethodDefinition<unknown, Buffer> {
-  const requestDeserialize = (bytes: Buffer): unknown => {
-    try {
-      return fromBinary(method.input, bytes);
-    } catch {
-      return undecodable;
-    }
-  };
+export function definitionOf(method: DescMethod): MethodDefinition<Received, Buffer> {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
     requestStream: method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming",
     responseStream: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
-    requestDeserialize,
+    requestDeserialize: (bytes) => new Received(method.input, bytes),
     responseSerialize: (bytes) => bytes,
     // The server never uses these two.
     requestSerialize: () => Buffer.alloc(0),
@@ -72,7 +62,7 @@ export function handlerOf(
   spec: MethodImplSpec,
   toError: ToError,
   encoder?: Encoder,
-): handleUnaryCall<unknown, Buffer> | handleServerStreamingCall<unknown, Buffer> | handleBidiStreamingCall<unknown, Buffer> {
+): handleUnaryCall<Received, Buffer> | handleServerStreamingCall<Received, Buffer> | handleBidiStreamingCall<Received, Buffer> {
   const { method } = spec;
   const rpc = `${method.parent.typeName}/${method.name}`;
   const failed = (thrown: unknown) => toError(thrown, rpc);
@@ -80,18 +70,18 @@ export function handlerOf(
     case "unary":
       return unary(spec, failed);
     case "server_streaming":
-      return (call: ServerWritableStream<unknown, Buffer>) => {
+      return (call: ServerWritableStream<Received, Buffer>) => {
         void respond(
           call,
           new GrpcContext(call, method),
-          (context) => spec.impl(decoded(method, call.request), context),
+          (context) => spec.impl(call.request.take(), context),
           failed,
           encoder,
         );
       };
     case "bidi_streaming":
-      return (call: ServerDuplexStream<unknown, Buffer>) => {
-        void respond(call, new GrpcContext(call, method), (context) => spec.impl(requests(method, call), context), failed);
+      return (call: ServerDuplexStream<Received, Buffer>) => {
+        void respond(call, new GrpcContext(call, method), (context) => spec.impl(requests(call), context), failed);
       };
     default:
       throw new Error(`${rpc} sends a stream and is answered once, which the gRPC door does not serve`);
@@ -101,12 +91,12 @@ export function handlerOf(
 function unary(
   spec: MethodImplSpec & { kind: "unary" },
   toError: (thrown: unknown) => ConnectError,
-): handleUnaryCall<unknown, Buffer> {
+): handleUnaryCall<Received, Buffer> {
   return async (call, callback) => {
     let bytes: Buffer;
     const context = new GrpcContext(call, spec.method);
     try {
-      bytes = encode(spec.method, await spec.impl(decoded(spec.method, call.request), context));
+      bytes = encode(spec.method, await spec.impl(call.request.take(), context));
       context.answered();
       context.sendHeader();
     } catch (thrown) {
@@ -122,7 +112,7 @@ function unary(
  * a slow reader so holds the implementation back, and is told the newest state when it can read again.
  */
 async function respond(
-  call: ServerWritableStream<unknown, Buffer> | ServerDuplexStream<unknown, Buffer>,
+  call: ServerWritableStream<Received, Buffer> | ServerDuplexStream<Received, Buffer>,
   context: GrpcContext,
   open: (context: GrpcContext) => AsyncIterable<MessageInitShape<DescMessage>>,
   toError: (thrown: unknown) => ConnectError,
@@ -136,7 +126,8 @@ async function respond(
     onTheirWay--;
     wake?.();
   };
-  call.once("cancelled", () => {
+  // Said once; `once` would keep five more objects for each who waits.
+  call.on("cancelled", () => {
     gone = true;
     wake?.();
     // Without this an implementation that waits for something other than its signal would learn of it with its next message.
@@ -169,19 +160,11 @@ function encode(method: DescMethod, init: MessageInitShape<DescMessage>, encoder
   return bufferOf(encoder === undefined ? toBinary(method.output, message) : encoder(message));
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: grpc-js is told by requestDeserialize what the request is, which its types do not carry.
-function decoded(method: DescMethod, request: unknown): any {
-  if (request === undecodable) {
-    throw new ConnectError(`the request could not be read as a ${method.input.typeName} message`, Code.InvalidArgument);
-  }
-  return request;
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: as above.
-async function* requests(method: DescMethod, call: ServerDuplexStream<unknown, Buffer>): AsyncGenerator<any> {
+// biome-ignore lint/suspicious/noExplicitAny: as in Received.
+async function* requests(call: ServerDuplexStream<Received, Buffer>): AsyncGenerator<any> {
   try {
     // Destroying the call when nobody reads on would also cut the answers off.
-    for await (const request of call.iterator({ destroyOnReturn: false })) yield decoded(method, request);
+    for await (const request of call.iterator({ destroyOnReturn: false })) yield request.take();
   } catch (thrown) {
     // grpc-js destroys the stream of a client that has gone: for whoever reads, its requests are over.
     if (!call.cancelled) throw thrown;

@@ -110,6 +110,8 @@ export function createGuard(options: { readonly log: Log; readonly metrics: Metr
     counters: RpcMetrics,
     exempt: boolean,
   ) {
+    // Not made for each stream: it would keep the request for as long as that lasts.
+    const endOfThis = (thrown: unknown, context: HandlerContext) => endOf(thrown, context, rpc);
     return (request: I, context: HandlerContext): AsyncIterable<O> =>
       new GuardedStream(
         () => {
@@ -118,7 +120,7 @@ export function createGuard(options: { readonly log: Log; readonly metrics: Metr
         },
         context,
         counters,
-        (thrown) => endOf(thrown, context, rpc),
+        endOfThis,
       );
   }
 

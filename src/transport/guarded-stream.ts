@@ -12,21 +12,21 @@ export class GuardedStream<T> implements AsyncIterableIterator<T> {
   readonly #responses: AsyncIterator<T>;
   readonly #context: HandlerContext;
   readonly #counters: RpcMetrics;
-  readonly #endOf: (thrown: unknown) => ConnectError;
+  readonly #endOf: (thrown: unknown, context: HandlerContext) => ConnectError;
   readonly #started = performance.now();
   readonly #passOn: (result: IteratorResult<T>) => IteratorResult<T>;
   readonly #failed: (thrown: unknown) => never;
   #over = false;
 
   /**
-   * @param open starts the implementation; what it throws is the stream's error.
+   * @param open starts the implementation; what it throws is the stream's error. Not kept, and with it what it knows of the request.
    * @param endOf what a caller is told about something that was thrown.
    */
   constructor(
     open: () => AsyncIterator<T>,
     context: HandlerContext,
     counters: RpcMetrics,
-    endOf: (thrown: unknown) => ConnectError,
+    endOf: (thrown: unknown, context: HandlerContext) => ConnectError,
   ) {
     this.#context = context;
     this.#counters = counters;
@@ -37,7 +37,7 @@ export class GuardedStream<T> implements AsyncIterableIterator<T> {
       return result;
     };
     this.#failed = (thrown) => {
-      const error = this.#endOf(thrown);
+      const error = this.#endOf(thrown, this.#context);
       this.#close(codeName(error.code));
       throw error;
     };
@@ -86,7 +86,7 @@ export class GuardedStream<T> implements AsyncIterableIterator<T> {
       await this.#responses.return?.();
     } catch (thrown) {
       // Nobody is there any more who could be told what cleaning up threw, but the log is.
-      this.#endOf(thrown);
+      this.#endOf(thrown, this.#context);
     }
   }
 
