@@ -25,8 +25,11 @@ printTable(
     ["times awake a second, idle", idle.awake.toFixed(1), "4"],
     ["% of a core, idle", (idle.cpu / 10).toFixed(2), ""],
     [`% of a core with ${gpus} GPUs`, (monitor.cpu / 10).toFixed(2), "1"],
-    ["ms from a measurement until a grant is heard of, median", monitor.decisionMs.toFixed(1), "5"],
+    ["ms from a measurement until a grant is decided, median", monitor.decidedMs.toFixed(1), "5"],
+    ["ms from a measurement until it is heard of, median", monitor.heardMs.toFixed(1), ""],
     ["ms of an empty call in between, median", monitor.emptyMs.toFixed(1), ""],
   ],
 );
-print("A grant is heard of by a client that has slept, as the empty call's was.");
+print(
+  "The lease says in whole milliseconds when it was granted. It is heard of by a client that has slept, as the empty call's was.",
+);

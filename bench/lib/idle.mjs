@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { connectClient } from "../../dist/transport/client.js";
 import { median, timed } from "./numbers.mjs";
@@ -98,8 +99,9 @@ class GpuStandIn {
 }
 
 /**
- * A server that nobody asks beside the measurements of so many GPUs; ms from a measurement that shows room until the client hears of the
- * grant; and ms of an empty call between them, because everything that sleeps in between is slow to wake.
+ * A server that nobody asks beside the measurements of so many GPUs; ms from a measurement that shows room until the grant is decided, as
+ * its lease says, and until the client hears of it; and ms of an empty call between them, because everything that sleeps in between is slow
+ * to wake.
  */
 export async function monitorOf(gpus, periodMs, seconds, rounds) {
   const machine = new GpuStandIn(gpus);
@@ -112,7 +114,8 @@ export async function monitorOf(gpus, periodMs, seconds, rounds) {
   const rest = await restOf(server.pid, seconds);
   const connection = connectClient(server.address);
   const client = connection.client(SchedulerService);
-  const decisions = [];
+  const decided = [];
+  const heard = [];
   const empty = [];
   for (let round = 0; round < rounds; round++) {
     machine.use(20_000);
@@ -124,12 +127,15 @@ export async function monitorOf(gpus, periodMs, seconds, rounds) {
       if (event.case === "queued") machine.use(0);
       if (event.case !== "granted") continue;
       const at = performance.timeOrigin + performance.now();
-      decisions.push(at - machine.roundBefore(at));
-      await client.releaseLease({ leaseId: event.value.lease.id, token: event.value.lease.token });
+      const { id, token, grantedAt } = event.value.lease;
+      const measuredAt = machine.roundBefore(at);
+      decided.push(timestampMs(grantedAt) - measuredAt);
+      heard.push(at - measuredAt);
+      await client.releaseLease({ leaseId: id, token });
     }
   }
   connection.close();
   await server.stop();
   machine.remove();
-  return { ...rest, decisionMs: median(decisions), emptyMs: median(empty) };
+  return { ...rest, decidedMs: median(decided), heardMs: median(heard), emptyMs: median(empty) };
 }
