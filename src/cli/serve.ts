@@ -16,9 +16,10 @@ export function registerServe(program: Command, io: CliIo, result: CliResult): v
   addConfigOptions(command).action(async () => {
     const resolved = readConfig(command, io.env);
     for (const warning of resolved.warnings) io.err(`sluice: ${warning}\n`);
-    const [{ openHouse }, { keepHeapSmall }, { createLog }, { banner }] = await Promise.all([
+    const [{ openHouse }, { keepHeapSmall }, { loadLateParts }, { createLog }, { banner }] = await Promise.all([
       import("../serve.ts"),
       import("../house/heap-growth.ts"),
+      import("../house/late-parts.ts"),
       import("../observe/log.ts"),
       import("./banner.ts"),
     ]);
@@ -28,6 +29,7 @@ export function registerServe(program: Command, io: CliIo, result: CliResult): v
     const stopped = untilStopped(log, () => house.close());
     await Promise.race([house.firstSample, stopped]);
     io.out(banner(resolved, house));
+    loadLateParts().catch((err: unknown) => log.error({ err }, "a part of the server cannot be read; was it replaced?"));
     result.code = await stopped;
   });
 }

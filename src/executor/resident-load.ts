@@ -11,7 +11,7 @@ import type { LoadedPlugin } from "./registry.ts";
 import { serverEnvOf } from "./server-env.ts";
 import type { Tenancy } from "./tenancy.ts";
 import type { InitEnd } from "./worker-call.ts";
-import { WorkerProcess } from "./worker-process.ts";
+import type { WorkerProcess } from "./worker-process.ts";
 
 const leaseMarker = "SLUICE_LEASE_ID";
 
@@ -65,7 +65,8 @@ export async function loadWorker(
   const leave = await site.turns.enter(uuids, manifest.serialLoad, audience.signal);
   try {
     const killsBefore = killsNow(site.oomKills);
-    const start = await WorkerProcess.start(
+    const { WorkerProcess: Worker } = await import("./worker-process.ts");
+    const start = await Worker.start(
       {
         name: manifest.name,
         argv: manifest.command,

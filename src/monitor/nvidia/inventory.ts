@@ -3,7 +3,7 @@ import { type Column, coreQuery, type GpuRow, optionalColumns, parseGpuRows } fr
 import { xmlMayTell } from "./judgement.ts";
 import { type Listing, parseListing, type UnreadableGpu } from "./listing.ts";
 import { type Answer, csvBytes, type OneShots, xmlBytes } from "./one-shot.ts";
-import { parseQueryXml, type XmlLog } from "./query-xml.ts";
+import type { XmlLog } from "./query-xml.ts";
 import { oneGpuIsUnreadable, sentenceOf, troubleOf } from "./trouble.ts";
 
 /** A row that says which GPU it is about. */
@@ -108,6 +108,7 @@ async function finish(
   if (!mig && !rows.some((row) => xmlMayTell(row.words["memory.total"]))) return base;
 
   const xml = await ask(tools, ["-q", "-x", ...only(limited?.indexes)], xmlBytes);
+  const { parseQueryXml } = await import("./query-xml.ts");
   const log = parseQueryXml(xml.kind === "ended" ? xml.text : "");
   if (mig && log.gpus.length === 0) {
     return troubleOf(xml, tools.path) ?? "nvidia-smi -q -x printed nothing readable, and MIG devices are only told there.";

@@ -4,7 +4,7 @@ import type { GpuFleet } from "./gpu-fleet.ts";
 import { type Inventory, only } from "./inventory.ts";
 import { type OneShots, xmlBytes } from "./one-shot.ts";
 import type { ProcessLedger } from "./process-ledger.ts";
-import { parseQueryXml, type XmlLog } from "./query-xml.ts";
+import type { XmlLog } from "./query-xml.ts";
 import { oneGpuIsUnreadable, troubleOf } from "./trouble.ts";
 
 export interface XmlPollOptions {
@@ -35,6 +35,7 @@ export async function pollXml(options: XmlPollOptions): Promise<string> {
     const unreadable = oneGpuIsUnreadable(answer);
     const trouble = troubleOf(answer, options.path);
     if (trouble !== undefined && !unreadable) return trouble;
+    const { parseQueryXml } = await import("./query-xml.ts");
     const log = parseQueryXml(answer.kind === "ended" ? answer.text : "");
     if (log.gpus.length === 0 && !unreadable)
       return "nvidia-smi -q -x printed nothing readable; run it by hand to see what it prints.";
