@@ -75,6 +75,20 @@ describe("the house", () => {
     expect(wrong).toEqual([]);
   });
 
+  // Guards a server whose files an update replaces while it runs: a file that it reads only later may be gone by then.
+  it("reads soon after its start whatever it does not need for that", () => {
+    const late = (file: string) =>
+      [...readFileSync(file, "utf8").matchAll(/import\("([^"]+)"\)/g)].map(([, target = ""]) =>
+        target.startsWith(".") ? relative(src, resolve(dirname(file), target)) : target,
+      );
+    const soon = new Set(late(join(src, "house/late-parts.ts")));
+    const needed = sources(src)
+      .filter((file) => !["cli", "house"].includes(roomOf(file)))
+      .flatMap(late);
+    expect(needed).toContain("executor/worker-process.ts");
+    expect(new Set(needed)).toEqual(soon);
+  });
+
   it("has no room that nobody thought about", () => {
     const rooms = new Set(all.map((i) => roomOf(i.file)));
     expect([...rooms].filter((r) => arrows[r] === undefined && !knowAll.has(r))).toEqual([]);

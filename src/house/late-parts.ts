@@ -3,5 +3,9 @@
  * the disk are still those of this server: an update that replaces them must not take away what it has not read yet.
  */
 export async function loadLateParts(): Promise<void> {
-  await Promise.all([import("../executor/worker-process.ts"), import("../monitor/nvidia/query-xml.ts")]);
+  await Promise.all([
+    import("../executor/worker-process.ts"),
+    import("../monitor/nvidia/query-xml.ts"),
+    import("systeminformation/lib/cpu.js"),
+  ]);
 }
