@@ -6,7 +6,7 @@ import { lastsNow, type Scene, sceneOf, type TicketTask, taskOf } from "./outloo
 import type { Outlook } from "./plan-task.ts";
 import { hasLimits, roomWithin } from "./quota.ts";
 import { Reservation } from "./reservation.ts";
-import type { Millis } from "./sample.ts";
+import type { Mib, Millis } from "./sample.ts";
 import type { EngineState, TicketRecord } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 import type { Workload } from "./types.ts";
@@ -66,6 +66,20 @@ export function* servable(state: EngineState, room: Room): Generator<TicketRecor
 /** At most this many tickets are weighed against each other: the first in order, and half as many further ones that fit now. */
 const windowSize = 128;
 
+/** Read once for each number of GPUs, where nothing is served in between. */
+function asItIs(room: Room): Room {
+  const read = new Map<number, Mib>();
+  const vramMb = (gpuCount: number): Mib => {
+    let most = read.get(gpuCount);
+    if (most === undefined) {
+      most = room.vramMb(gpuCount);
+      read.set(gpuCount, most);
+    }
+    return most;
+  };
+  return { vramMb, ramMb: room.ramMb };
+}
+
 /** The tickets that a plan is about, in order. */
 export function windowOf(state: EngineState, scene: Scene, room: Room, now: Millis): readonly TicketTask[] {
   const chosen = new Set<TicketRecord>();
@@ -73,7 +87,7 @@ export function windowOf(state: EngineState, scene: Scene, room: Room, now: Mill
     chosen.add(ticket);
     if (chosen.size >= windowSize / 2) break;
   }
-  for (const ticket of servable(state, room)) {
+  for (const ticket of servable(state, asItIs(room))) {
     if (chosen.size >= windowSize) break;
     chosen.add(ticket);
   }

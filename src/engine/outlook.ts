@@ -2,6 +2,7 @@ import { availableOf, capacityOf, outstandingOf, poolKeyOf } from "./books.ts";
 import { kindOf } from "./durations.ts";
 import { hasDeadline } from "./evictions.ts";
 import { deviceBlock } from "./fit.ts";
+import { PlanGroups } from "./plan-groups.ts";
 import { type PlanTask, planConstants } from "./plan-task.ts";
 import { hasLimits } from "./quota.ts";
 import type { GpuSample, Mib, Millis } from "./sample.ts";
@@ -26,6 +27,7 @@ export interface Scene {
   readonly isDeclared: boolean;
   readonly likelySpread: number;
   readonly cautiousSpread: number;
+  readonly groups: PlanGroups;
 }
 
 /** The machine as the books have it now. Of GPUs only those that take new work are in it. */
@@ -68,6 +70,7 @@ export function sceneOf(state: EngineState, now: Millis): Scene {
     isDeclared: occupants.every((o) => !o.isGuess),
     likelySpread: state.durations.spread(planConstants.likelyShare),
     cautiousSpread: state.durations.spread(planConstants.cautiousShare),
+    groups: new PlanGroups(),
   };
 }
 
@@ -176,7 +179,7 @@ export function taskOf(state: EngineState, ticket: TicketRecord, scene: Scene, n
   const req = ticket.workload.requirements;
   return {
     ticket,
-    group: `${ticket.workload.priority} ${ticket.workload.tenant}`,
+    group: scene.groups.nameOf(ticket.workload.tenant, ticket.workload.priority),
     limited: hasLimits(state, ticket.workload.tenant) ? ticket.workload.tenant : undefined,
     gpuCount: req.gpuCount,
     vramMb: req.vramMb,

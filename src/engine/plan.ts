@@ -200,17 +200,29 @@ function fill(
  * Where there is one tenant and one priority, that is all of them.
  */
 function ranked(tasks: readonly PlanTask[], now: Millis, outlook: Outlook, score: Score | undefined): readonly PlanTask[] {
-  if (score === undefined || tasks.length < 2) return tasks;
-  const groups = new Map<string, { readonly task: PlanTask; readonly score: number }[]>();
+  const [first] = tasks;
+  if (score === undefined || first === undefined || tasks.length < 2) return tasks;
+  let isOneGroup = true;
+  const scored: { readonly task: PlanTask; readonly score: number }[] = [];
   for (const task of tasks) {
-    const scored = { task, score: score(task, now, outlook) };
-    const group = groups.get(task.group);
-    if (group === undefined) groups.set(task.group, [scored]);
-    else group.push(scored);
+    isOneGroup &&= task.group === first.group;
+    scored.push({ task, score: score(task, now, outlook) });
   }
-  // Best last, to be taken from the end; of equals the earlier one is better.
-  for (const group of groups.values()) group.reverse().sort((a, b) => a.score - b.score);
-  return tasks.flatMap((turn) => groups.get(turn.group)?.pop()?.task ?? []);
+  // Sorting is stable: of equals the earlier one is better.
+  const best = scored.sort((a, b) => b.score - a.score).map(({ task }) => task);
+  if (isOneGroup) return best;
+  const groups = new Map<string, PlanTask[]>();
+  for (const task of best) {
+    const group = groups.get(task.group);
+    if (group === undefined) groups.set(task.group, [task]);
+    else group.push(task);
+  }
+  const taken = new Map<string, number>();
+  return tasks.map(({ group }) => {
+    const at = taken.get(group) ?? 0;
+    taken.set(group, at + 1);
+    return groups.get(group)?.[at] as PlanTask;
+  });
 }
 
 /** Devices on which other work may run past the start that is kept: where it fits best, else away from the kept ones. */
