@@ -1,5 +1,6 @@
 import { careFor, comesFirst, endOf, reserve } from "./care.ts";
 import { type Outlook, type PlanTask, planConstants } from "./plan-task.ts";
+import { largeFirst, ranked, responseRatio, type Score, shortestWaitMs, shortFirst } from "./ranking.ts";
 import type { Reservation } from "./reservation.ts";
 import type { Millis } from "./sample.ts";
 import type { Task, Timeline } from "./timeline.ts";
@@ -22,18 +23,6 @@ export interface Plan {
   /** What is kept for the first that does not start. */
   readonly reservation: Reservation | undefined;
 }
-
-/** Waits below this are not told apart, and means of waits count as at least half of it: nobody minds. */
-const shortestWaitMs = 10_000;
-
-type Score = (task: PlanTask, now: Millis, outlook: Outlook) => number;
-
-/** Large ones first, and more so the longer they have waited: small ones find room anyway. */
-const largeFirst: Score = (task, now, outlook) =>
-  task.size * (1 + (task.waitedMs + now) / Math.max(shortestWaitMs, outlook.usualWaitMs));
-/** How long it takes with its wait, as a multiple of how long it runs (highest response ratio next). */
-const responseRatio: Score = (task, now) => (task.waitedMs + now + task.likelyMs) / Math.max(1, task.likelyMs);
-const shortFirst: Score = (task) => -task.likelyMs;
 
 interface Way {
   /** Undefined: in order. */
@@ -193,36 +182,6 @@ function fill(
     begin(task, devices);
   }
   return reservation;
-}
-
-/**
- * By score, within each group: priority and fair share decide whose turn it is, the score which of their tickets takes it.
- * Where there is one tenant and one priority, that is all of them.
- */
-function ranked(tasks: readonly PlanTask[], now: Millis, outlook: Outlook, score: Score | undefined): readonly PlanTask[] {
-  const [first] = tasks;
-  if (score === undefined || first === undefined || tasks.length < 2) return tasks;
-  let isOneGroup = true;
-  const scored: { readonly task: PlanTask; readonly score: number }[] = [];
-  for (const task of tasks) {
-    isOneGroup &&= task.group === first.group;
-    scored.push({ task, score: score(task, now, outlook) });
-  }
-  // Sorting is stable: of equals the earlier one is better.
-  const best = scored.sort((a, b) => b.score - a.score).map(({ task }) => task);
-  if (isOneGroup) return best;
-  const groups = new Map<string, PlanTask[]>();
-  for (const task of best) {
-    const group = groups.get(task.group);
-    if (group === undefined) groups.set(task.group, [task]);
-    else group.push(task);
-  }
-  const taken = new Map<string, number>();
-  return tasks.map(({ group }) => {
-    const at = taken.get(group) ?? 0;
-    taken.set(group, at + 1);
-    return groups.get(group)?.[at] as PlanTask;
-  });
 }
 
 /** Devices on which other work may run past the start that is kept: where it fits best, else away from the kept ones. */
