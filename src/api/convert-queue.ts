@@ -12,16 +12,10 @@ import {
 import type { TenantView, TicketView } from "../engine/types.ts";
 import type { GpuAccountView, HostAccountView } from "../engine/views.ts";
 import type { QueueView } from "../gate/gate.ts";
-import {
-  durationToProto,
-  estimateToProto,
-  leaseToProto,
-  mbToProto,
-  reasonCodeToProto,
-  reasonToProto,
-  timestampToProto,
-  workloadToProto,
-} from "./convert.ts";
+import { leaseToProto } from "./convert-lease.ts";
+import { mbToProto, reasonCodeToProto, reasonToProto } from "./convert-reasons.ts";
+import { durationToProto, estimateToProto, timestampToProto } from "./convert-time.ts";
+import { workloadToProto } from "./convert-workload.ts";
 
 /** The queue, the leases and the books, as ListQueue and WatchQueue send them. Leases come without env: nobody exports it from a listing. */
 export function queueToProto(view: QueueView) {

@@ -11,7 +11,8 @@ import {
   SystemStatsSchema,
 } from "#gen/sluice/v1/monitor_pb.js";
 import type { GpuHealth, GpuKind, GpuSample, HostSample, MachineSample, Millis } from "../engine/sample.ts";
-import { durationToProto, mbToProto, timestampToProto } from "./convert.ts";
+import { mbToProto } from "./convert-reasons.ts";
+import { durationToProto, timestampToProto } from "./convert-time.ts";
 
 const healths: Record<GpuHealth, GpuHealthProto> = {
   ok: GpuHealthProto.OK,

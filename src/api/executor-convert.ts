@@ -30,16 +30,10 @@ import type { ExecutionFailure, ExecutionFailureCode } from "../executor/outcome
 import type { PluginEntry } from "../executor/registry.ts";
 import { maxIdleTtlMs, maxLoadStallMs, maxMinResidenceMs, workersOnly } from "../executor/worker-fields.ts";
 import type { WorkerView } from "../executor/worker-view.ts";
-import {
-  durationToProto,
-  leaseToProto,
-  priorityFromProto,
-  reasonToProto,
-  refusalToProto,
-  requirementsToProto,
-  tenantFromProto,
-  timestampToProto,
-} from "./convert.ts";
+import { leaseToProto } from "./convert-lease.ts";
+import { reasonToProto, refusalToProto } from "./convert-reasons.ts";
+import { durationToProto, timestampToProto } from "./convert-time.ts";
+import { priorityFromProto, requirementsToProto, tenantFromProto } from "./convert-workload.ts";
 import { type ErrorDetail, toConnectError } from "./errors.ts";
 import { duration, text } from "./fields.ts";
 import { breakerToProto, memoryToProto, residentStates, workerToProto } from "./worker-convert.ts";

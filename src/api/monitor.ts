@@ -4,8 +4,9 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { type MonitorService, WatchSystemStatsResponseSchema } from "#gen/sluice/v1/monitor_pb.js";
 import { Failure, type FieldViolation, invalidArgument } from "../engine/failure.ts";
 import type { MachineSample, Millis, ProcessKey } from "../engine/sample.ts";
-import { mbToProto, timestampToProto } from "./convert.ts";
+import { mbToProto } from "./convert-reasons.ts";
 import { attributionToProto, gpuToProto, statsToProto } from "./convert-stats.ts";
+import { timestampToProto } from "./convert-time.ts";
 import { duration, text } from "./fields.ts";
 
 /** What the monitor service needs of the rest of the house. */

@@ -4,7 +4,9 @@ import type { LeaseView } from "../engine/types.ts";
 import type { WaitEnd } from "../gate/audience.ts";
 import type { Gate } from "../gate/gate.ts";
 import { leaseEnv } from "../gate/lease-env.ts";
-import { durationToProto, leaseToProto, reasonToProto, refusalToProto } from "./convert.ts";
+import { leaseToProto } from "./convert-lease.ts";
+import { reasonToProto, refusalToProto } from "./convert-reasons.ts";
+import { durationToProto } from "./convert-time.ts";
 import { message } from "./wait-messages.ts";
 
 /** A stream says something at least this often, well under the 5 min idle timeout that proxies have (Envoy's default). */

@@ -2,7 +2,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Queued, type WaitForResourcesResponse, WaitForResourcesResponseSchema } from "#gen/sluice/v1/scheduler_pb.js";
 import type { Reason as ReasonProto } from "#gen/sluice/v1/types_pb.js";
 import type { Reason, TicketView } from "../engine/types.ts";
-import { durationToProto, estimateToProto, reasonToProto } from "./convert.ts";
+import { reasonToProto } from "./convert-reasons.ts";
+import { durationToProto, estimateToProto } from "./convert-time.ts";
 
 type Event = NonNullable<MessageInitShape<typeof WaitForResourcesResponseSchema>["event"]>;
 

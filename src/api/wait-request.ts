@@ -3,7 +3,7 @@ import type { WaitForResourcesRequest } from "#gen/sluice/v1/scheduler_pb.js";
 import { Hold as HoldProto } from "#gen/sluice/v1/types_pb.js";
 import { type FieldViolation, invalidArgument } from "../engine/failure.ts";
 import { maxDurationMs } from "../engine/request-limits.ts";
-import { workloadFromProto } from "./convert.ts";
+import { workloadFromProto } from "./convert-workload.ts";
 import { duration, text } from "./fields.ts";
 
 /** Longest and shortest time to live that a caller may ask for. */

@@ -4,7 +4,7 @@ import type { Millis } from "../engine/sample.ts";
 import type { TicketView } from "../engine/types.ts";
 import type { WaitEnd } from "../gate/audience.ts";
 import type { Reader, Seat } from "../gate/seat.ts";
-import { refusalToProto } from "./convert.ts";
+import { refusalToProto } from "./convert-reasons.ts";
 import { isNews, type Standing, standingOf } from "./standing.ts";
 import { granted, heartbeatMs, type SchedulerContext, told } from "./wait-end.ts";
 import { message, queued } from "./wait-messages.ts";

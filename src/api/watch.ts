@@ -9,8 +9,9 @@ import {
 } from "#gen/sluice/v1/scheduler_pb.js";
 import { Failure } from "../engine/failure.ts";
 import type { Gate } from "../gate/gate.ts";
-import { leaseEndToProto, leaseToProto, timestampToProto } from "./convert.ts";
+import { leaseEndToProto, leaseToProto } from "./convert-lease.ts";
 import { queueToProto } from "./convert-queue.ts";
+import { timestampToProto } from "./convert-time.ts";
 import { heartbeatMs } from "./wait-end.ts";
 
 /** A watcher of the whole queue is told at most this often: its messages are large. */

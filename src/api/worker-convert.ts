@@ -12,7 +12,9 @@ import {
 import type { BreakerStateName, BreakerView } from "../executor/breaker.ts";
 import type { MemoryView } from "../executor/memory-profile.ts";
 import type { WorkerState, WorkerView } from "../executor/worker-view.ts";
-import { durationToProto, mbToProto, requirementsToProto, timestampToProto } from "./convert.ts";
+import { mbToProto } from "./convert-reasons.ts";
+import { durationToProto, timestampToProto } from "./convert-time.ts";
+import { requirementsToProto } from "./convert-workload.ts";
 
 /** What is known of a plugin's worker, domain → proto. */
 

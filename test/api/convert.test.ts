@@ -9,18 +9,15 @@ import {
   ReasonSchema,
   WorkloadSchema,
 } from "#gen/sluice/v1/types_pb.js";
+import { leaseToProto } from "../../src/api/convert-lease.ts";
+import { mbToProto, reasonToProto, refusalToProto } from "../../src/api/convert-reasons.ts";
+import { durationToProto, timestampToProto } from "../../src/api/convert-time.ts";
 import {
-  durationToProto,
-  leaseToProto,
-  mbToProto,
-  reasonToProto,
-  refusalToProto,
   requirementsFromProto,
   requirementsToProto,
-  timestampToProto,
   workloadFromProto,
   workloadToProto,
-} from "../../src/api/convert.ts";
+} from "../../src/api/convert-workload.ts";
 import type { FieldViolation } from "../../src/engine/failure.ts";
 import type { LeaseEnd, LeaseView, Reason, ReasonCode, Requirements, Workload } from "../../src/engine/types.ts";
 

@@ -5,8 +5,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { BadRequestSchema } from "#gen/google/rpc/error_details_pb.js";
 import { ListQueueResponseSchema, type Queued, QueuedSchema, SchedulerService } from "#gen/sluice/v1/scheduler_pb.js";
 import { EstimateBasis, ReasonCode } from "#gen/sluice/v1/types_pb.js";
-import { estimateToProto } from "../../src/api/convert.ts";
 import { queueToProto } from "../../src/api/convert-queue.ts";
+import { estimateToProto } from "../../src/api/convert-time.ts";
 import { isNews, type Standing } from "../../src/api/standing.ts";
 import { Code, errorOf, openServices } from "./house.ts";
 

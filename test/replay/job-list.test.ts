@@ -5,7 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WorkloadSchema } from "#gen/sluice/v1/types_pb.js";
-import { workloadFromProto } from "../../src/api/convert.ts";
+import { workloadFromProto } from "../../src/api/convert-workload.ts";
 import { Failure, type FieldViolation } from "../../src/engine/failure.ts";
 import {
   defaultTenant,
