@@ -10,23 +10,24 @@ const rounds = Number(process.argv[3] ?? 300);
 /** Long enough for what opening the streams has left to be collected, and for two heartbeats of each. */
 const times = { settleMs: 5_000, idleMs: 20_000 };
 const grantsPerSecond = 100;
+const warmUp = 1_000;
 
 printSetUp("Those who wait", {
   streams: `${streams}, over 10 connections of a client in a process of its own`,
   bare: "grpc-js that sends one message of the same size on each stream, and answers an empty call",
-  rounds: `${rounds}: a lease is given back, and the next one in line hears of its grant`,
+  rounds: `${rounds} after ${warmUp} that do not count: a lease is given back, and the next one in line hears of its grant`,
   polling: "15 rounds of Allocate every 2 s, as the ancestor waits",
 });
 const bare = await startBare();
 const sluice = await startSluice();
-const alone = await grantsOf(sluice, bare, await occupy(sluice), rounds);
+const alone = await grantsOf(sluice, bare, await occupy(sluice), rounds, warmUp);
 const polling = await pollingOf(sluice, alone.lease, 15);
 const bareCost = await crowdOf(bare, streams, "broadcast", times);
 const bareWakes = await wakesOf(bareCost.crowd, 5, 500);
 await bareCost.crowd.stop();
 const { crowd, ...cost } = await crowdOf(sluice, streams, "arrival", times);
 const wakes = await wakesOf(crowd, 5, 5_000);
-const crowded = await grantsOf(sluice, bare, polling.lease, rounds);
+const crowded = await grantsOf(sluice, bare, polling.lease, rounds, warmUp);
 const churn = await churnOf(sluice, crowded.lease, grantsPerSecond, 15);
 await crowd.stop();
 await Promise.all([sluice.stop(), bare.stop()]);

@@ -17,4 +17,5 @@ export function grantsOf(
   bare: Started,
   lease: Lease,
   rounds: number,
+  warmUp?: number,
 ): Promise<{ readonly grant: readonly number[]; readonly empty: readonly number[]; readonly lease: Lease }>;
