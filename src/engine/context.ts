@@ -6,7 +6,7 @@ import { lastsNow, type Scene, sceneOf, type TicketTask, taskOf } from "./outloo
 import type { Outlook } from "./plan-task.ts";
 import { hasLimits, roomWithin } from "./quota.ts";
 import { Reservation } from "./reservation.ts";
-import type { Mib, Millis } from "./sample.ts";
+import type { Millis } from "./sample.ts";
 import type { EngineState, TicketRecord } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 import type { Workload } from "./types.ts";
@@ -56,38 +56,27 @@ function firstInLine(state: EngineState): TicketRecord | undefined {
   return undefined;
 }
 
-/** Tickets that may fit, in order, as far as room and limits of their tenants allow; those whose client is away are left out. */
-export function* servable(state: EngineState, room: Room): Generator<TicketRecord, void, undefined> {
+/**
+ * Tickets that may fit, in order, as far as room and limits of their tenants allow; those whose client is away are left out.
+ * @param isStill nobody is served while they are looked through, so that room is read once.
+ */
+export function* servable(state: EngineState, room: Room, isStill = false): Generator<TicketRecord, void, undefined> {
   const roomFor =
     state.settings.tenantLimits.size === 0 ? undefined : (tenant: string) => roomWithin(state, tenant, room) ?? room;
-  for (const ticket of state.line.candidates(room, state.orderAt, roomFor)) if (ticket.connected) yield ticket;
+  for (const ticket of state.line.candidates(room, state.orderAt, roomFor, isStill)) if (ticket.connected) yield ticket;
 }
 
 /** At most this many tickets are weighed against each other: the first in order, and half as many further ones that fit now. */
 const windowSize = 128;
 
-/** Read once for each number of GPUs, where nothing is served in between. */
-function asItIs(room: Room): Room {
-  const read = new Map<number, Mib>();
-  const vramMb = (gpuCount: number): Mib => {
-    let most = read.get(gpuCount);
-    if (most === undefined) {
-      most = room.vramMb(gpuCount);
-      read.set(gpuCount, most);
-    }
-    return most;
-  };
-  return { vramMb, ramMb: room.ramMb };
-}
-
 /** The tickets that a plan is about, in order. */
 export function windowOf(state: EngineState, scene: Scene, room: Room, now: Millis): readonly TicketTask[] {
   const chosen = new Set<TicketRecord>();
-  for (const ticket of servable(state, allRoom)) {
+  for (const ticket of servable(state, allRoom, true)) {
     chosen.add(ticket);
     if (chosen.size >= windowSize / 2) break;
   }
-  for (const ticket of servable(state, asItIs(room))) {
+  for (const ticket of servable(state, room, true)) {
     if (chosen.size >= windowSize) break;
     chosen.add(ticket);
   }

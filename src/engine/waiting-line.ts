@@ -135,7 +135,7 @@ export class WaitingLine<T extends Waiting> {
     if (band?.priority !== priority) return before + 1;
     const own = band.lines.get(tenant);
     before += own?.rankOf(place.seq) ?? 0;
-    if (band.lines.size === (own === undefined ? 0 : 1)) return before + 1;
+    if (own !== undefined && band.lines.size === 1) return before + 1;
     const key = this.#keyOf(band, tenant, place.seq, now);
     for (const line of band.lines.values()) {
       if (line !== own) before += line.before(key, this.#fairShare.usageOf(line.tenant, now)).rank;
@@ -161,8 +161,9 @@ export class WaitingLine<T extends Waiting> {
    * While it runs `room` may shrink, tickets may leave the line, and tenants may be charged; no ticket may be added. Usage is
    * read when the pass comes to a priority; within it, one that has left counts as charged.
    * @param roomOf what a tenant may have of the room; absent: all of it. Must not be more than `room`.
+   * @param isStill room does not shrink while it runs.
    */
-  candidates(room: Room, now: Millis, roomOf?: (tenant: string) => Room): Iterable<T> {
+  candidates(room: Room, now: Millis, roomOf?: (tenant: string) => Room, isStill = false): Iterable<T> {
     const whole = new RoomReading(room);
     const readings = new Map<string, RoomReading>();
     const readingOf = (tenant: string): RoomReading => {
@@ -182,6 +183,7 @@ export class WaitingLine<T extends Waiting> {
         return readingOf(tenant).fits(req.gpuCount, req.vramMb, req.ramMb);
       },
       resume: () => {
+        if (isStill) return;
         whole.forget();
         readings.clear();
       },
